@@ -1,0 +1,46 @@
+// Builds dist/server.js and the editors' noslate.schema.json. With --test the tests too: bundled like the
+// product, since a Node without TypeScript support must run them.
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { build } from 'esbuild';
+
+const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+
+const common = {
+  bundle: true,
+  platform: 'node',
+  format: 'cjs',
+  target: 'node16.18',
+  logLevel: 'warning',
+};
+
+await build({
+  ...common,
+  entryPoints: ['src/main.ts'],
+  outfile: 'dist/server.js',
+  banner: { js: '#!/usr/bin/env node' },
+  define: { VERSION: JSON.stringify(version) },
+  minify: true,
+  sourcemap: 'linked',
+});
+console.log(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
+
+// the table that checks noslate.json is also what editors get
+await build({ ...common, entryPoints: ['src/profile.ts'], outfile: 'dist/profile.cjs' });
+const { PROFILE_SCHEMA } = createRequire(import.meta.url)('./dist/profile.cjs');
+const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', title: 'noslate.json', ...PROFILE_SCHEMA };
+writeFileSync('noslate.schema.json', `${JSON.stringify(schema, null, 2)}\n`);
+rmSync('dist/profile.cjs');
+
+if (process.argv.includes('--test')) {
+  rmSync('dist-test', { recursive: true, force: true });
+  const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
+  await build({
+    ...common,
+    entryPoints: tests.map(file => `test/${file}`),
+    outdir: 'dist-test',
+    outbase: 'test',
+    packages: 'external',
+    sourcemap: 'inline',
+  });
+}
