@@ -1,0 +1,62 @@
+import type { Readable } from 'node:stream';
+import type { RawHeaders } from './headers.ts';
+import type { Profile } from './profile.ts';
+
+/**
+ * What runs functions. The gateway knows this interface alone; which agent stands behind it is decided
+ * in `main.ts`. Its words are those of Noslate's SDK.
+ */
+export interface Agent {
+  /**
+   * Makes these the functions and environments, in place of all earlier ones. Resolves when they can be
+   * invoked; workers may still be starting.
+   */
+  setProfile(profile: Profile): Promise<void>;
+
+  /**
+   * Resolves when every function has its `reservationCount` workers active.
+   *
+   * @throws {GatewayError} rejected, with the reason why a worker cannot start.
+   */
+  warm(): Promise<void>;
+
+  /**
+   * Runs a function once and resolves when its status and headers are known.
+   *
+   * `body` is read as fast as the function takes it. It is never destroyed: to destroy a request is to
+   * destroy the socket that the answer needs.
+   *
+   * @throws {GatewayError} rejected: FUNCTION_NOT_FOUND, QUEUE_TIMEOUT, NO_WORKER, CODE_UNAVAILABLE,
+   *   INITIALIZER_FAILED, INITIALIZER_TIMEOUT, FUNCTION_FAILED, WORKER_EXITED, TIMEOUT, UNAVAILABLE; or
+   *   the reason of `metadata.signal`. After the head, the same errors destroy the response's body.
+   */
+  invoke(name: string, body: Readable, metadata: Metadata): Promise<TriggerResponse>;
+
+  /** Ends every worker and connection. Calls in flight fail. */
+  close(): Promise<void>;
+}
+
+/** What a function is told about a request, and how long it has. */
+export interface Metadata {
+  /** As the client sent it: path and query. */
+  url: string;
+  method: string;
+  headers: RawHeaders;
+  /** Trace context: name, value, name, value, … */
+  baggage: RawHeaders;
+  requestId: string;
+  /** Epoch ms. Bounds the wait for a worker and for the head, not the body after it. */
+  deadline: number;
+  /** Fires when the caller has gone or given up before the head. Its reason is a GatewayError. */
+  signal: AbortSignal;
+}
+
+/** A function's answer, from the moment its head is known. */
+export interface TriggerResponse {
+  /** As the function gave it, unchecked. */
+  status: number;
+  /** As the function gave them, unchecked. */
+  headers: RawHeaders;
+  /** Must be read or destroyed; destroying it cancels the call. Fails with a GatewayError. */
+  body: Readable;
+}

@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Agent } from './agent.ts';
+import type { Config } from './config.ts';
+import type { Code, GatewayError } from './errors.ts';
+import type { Log } from './log.ts';
+
+/** What FC asks for with a request: one of its lifecycle hooks, an event invoke, or an HTTP trigger. */
+export type Kind = 'initialize' | 'pre-freeze' | 'pre-stop' | 'event' | 'http';
+
+/** Names the function that a request is for. @throws {GatewayError} ROUTE_NOT_FOUND. */
+export type Router = (exchange: Exchange) => string;
+
+/** What every request meets: the settings, and the state of the process. */
+export interface Gateway {
+  readonly config: Config;
+  readonly log: Log;
+  /** Undefined until functions can be invoked. */
+  agent: Agent | undefined;
+  /** Resolves with `agent`. */
+  readonly ready: Promise<Agent>;
+  router: Router;
+  /** True from SIGTERM or `/pre-stop` on: new invocations are refused. */
+  draining: boolean;
+  /** Invocations that have not been answered to the end. */
+  readonly invocations: Set<Exchange>;
+  /** Refuses new invocations, and resolves when those in flight are answered or `drainTimeout` has passed. */
+  drain(): Promise<void>;
+  /** Ends the process, with 0. */
+  stop(): void;
+}
+
+/** One request and its response, and what the access line says of them. */
+export interface Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  readonly kind: Kind;
+  /** In origin form, without FC 2.0's proxy prefix. */
+  readonly url: string;
+  /** FC's, else one of the same form. */
+  readonly requestId: string;
+  /** `performance.now()` at arrival. */
+  readonly startedAt: number;
+  /** Epoch ms by which the function must have given its head. */
+  readonly deadline: number;
+  /** Fires with a GatewayError when the client has gone or the gateway gave up. */
+  readonly controller: AbortController;
+  /** The function's name, once it is known. */
+  function: string;
+  bytesIn: number;
+  bytesOut: number;
+  /** ms from arrival to the head; undefined before it. */
+  firstByteMs: number | undefined;
+  /** The failure, if it came to one. */
+  error: GatewayError | undefined;
+}
+
+/** Why an exchange failed, for the access line. */
+export type Outcome = 'ok' | 'client gone' | `error ${Code}`;
