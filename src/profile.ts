@@ -1,0 +1,239 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { ConfigError } from './errors.ts';
+import { check, type Infer, type Schema, show } from './schema.ts';
+
+/** Noslate's defaults of a worker, where a profile says nothing. */
+export const WORKER_DEFAULTS = {
+  initializationTimeout: 10_000,
+  maxActivateRequests: 10,
+  reservationCount: 0,
+  replicaCountLimit: 10,
+} as const;
+
+/** Noslate's default memory of a worker, bytes. */
+export const DEFAULT_MEMORY = 512 * 1024 * 1024;
+
+const count = { type: 'integer', minimum: 0 } as const;
+const name = { type: 'string', minLength: 1 } as const;
+const strings = { type: 'array', items: { type: 'string' } } as const;
+const environments = {
+  type: 'array',
+  items: {
+    type: 'object',
+    properties: { key: { type: 'string', pattern: '^[^=\\u0000]+$' }, value: { type: 'string' } },
+    required: ['key', 'value'],
+    additionalProperties: false,
+  },
+} as const;
+
+const worker = {
+  type: 'object',
+  properties: {
+    initializationTimeout: { ...count, default: WORKER_DEFAULTS.initializationTimeout, description: 'ms' },
+    maxActivateRequests: {
+      type: 'integer',
+      minimum: 1,
+      default: WORKER_DEFAULTS.maxActivateRequests,
+      description: 'requests that one worker runs at a time',
+    },
+    reservationCount: { ...count, default: WORKER_DEFAULTS.reservationCount, description: 'workers kept warm' },
+    replicaCountLimit: {
+      type: 'integer',
+      minimum: 1,
+      default: WORKER_DEFAULTS.replicaCountLimit,
+      description: 'workers',
+    },
+    fastFailRequestsOnStarting: { type: 'boolean', default: false },
+    disableRequestQueue: { type: 'boolean', default: false },
+    disposable: { type: 'boolean', default: false, description: 'one request per worker' },
+    disableSeed: { type: 'boolean', default: false },
+    v8Options: strings,
+    execArgv: strings,
+    shrinkStrategy: { type: 'string', enum: ['LCC', 'FILO', 'FIFO'], default: 'LCC' },
+    dispatchMode: { type: 'string', enum: ['least-request-count', 'round-robin'], default: 'least-request-count' },
+    concurrencyStatsMode: { type: 'string', enum: ['instant', 'periodic_max', 'periodic_avg'] },
+    concurrencySlidingWindowSize: { ...count, default: 60000, description: 'ms' },
+    concurrencySlidingBucketCount: { ...count, default: 6 },
+    emaConcurrencyAlpha: { type: 'number', default: 0.5 },
+    concurrencyExpandThreshold: { type: 'number', default: 0.7 },
+    concurrencyShrinkThreshold: { type: 'number', default: 0.3 },
+    expandCooldown: { ...count, default: 1000, description: 'ms' },
+    shrinkCooldown: { ...count, default: 60000, description: 'ms' },
+    scaleFactor: { type: 'number', default: 0.5 },
+    precisionZeroThreshold: { type: 'number', default: 0.01 },
+    shrinkCooldownOnStartup: { type: 'boolean', default: true },
+  },
+  additionalProperties: false,
+} as const satisfies Schema;
+
+const HANDLER = { type: 'string', pattern: '^[^.]+\\.[^.]+$' } as const;
+
+const functionProfile = {
+  type: 'object',
+  properties: {
+    name,
+    runtime: { type: 'string', enum: ['nodejs', 'aworker'] },
+    url: { ...name, description: 'folder with the code: a path relative to this file, or a file:// or http(s):// URL' },
+    signature: { type: 'string', description: 'version of the code; avoid "/"' },
+    handler: { ...HANDLER, description: 'nodejs: FILE.EXPORT, e.g. index.handler' },
+    initializer: { ...HANDLER, description: 'nodejs: FILE.EXPORT, run once per worker before its first request' },
+    sourceFile: { ...name, description: 'aworker: the script' },
+    resourceLimit: {
+      type: 'object',
+      properties: {
+        memory: { type: 'integer', minimum: 1, maximum: 2 ** 31 - 1, default: DEFAULT_MEMORY, description: 'bytes' },
+        cpu: { type: 'number', exclusiveMinimum: 0, maximum: 1 },
+      },
+      additionalProperties: false,
+    },
+    worker,
+    environments,
+    rateLimit: {
+      type: 'object',
+      properties: { maxTokenCount: count, tokensPerFill: count, fillInterval: { ...count, description: 'ms' } },
+      additionalProperties: false,
+    },
+    namespace: { type: 'string' },
+  },
+  required: ['name', 'runtime', 'url', 'signature'],
+  additionalProperties: false,
+  allOf: [
+    {
+      if: { type: 'object', properties: { runtime: { const: 'nodejs' } }, required: ['runtime'] },
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
+      then: { type: 'object', properties: { handler: HANDLER, sourceFile: false }, required: ['handler'] },
+    },
+    {
+      if: { type: 'object', properties: { runtime: { const: 'aworker' } }, required: ['runtime'] },
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
+      then: { type: 'object', properties: { sourceFile: name, initializer: false }, required: ['sourceFile'] },
+    },
+  ],
+} as const satisfies Schema;
+
+const route = {
+  type: 'object',
+  description: 'Matches when all of its conditions do; routes are tried in order.',
+  properties: {
+    path: { type: 'string', pattern: '^/', description: 'exact, with :param segments, or ending in *' },
+    host: { ...name, description: 'without port' },
+    method: { type: 'string', pattern: '^[A-Z]+$' },
+    event: { type: 'boolean', description: 'true: event calls only; false: HTTP triggers only' },
+    fcFunction: { ...name, description: 'x-fc-function-name' },
+    function: { ...name, description: 'a name from functions, or :param to take it from the path' },
+  },
+  required: ['function'],
+  additionalProperties: false,
+} as const satisfies Schema;
+
+/** The table of `noslate.json`: it checks the file, types it, and is written out as `noslate.schema.json`. */
+export const PROFILE_SCHEMA = {
+  type: 'object',
+  properties: {
+    $schema: { type: 'string' },
+    functions: { type: 'array', items: functionProfile, description: "Noslate's function profiles" },
+    routes: { type: 'array', items: route },
+    dispatchHeader: {
+      type: 'string',
+      pattern: "^[!#$%&'*+.^_`|~0-9a-zA-Z\\-]+$",
+      description: 'request header that names the function; any client can set it',
+    },
+    environments: { ...environments, description: 'for every function' },
+  },
+  additionalProperties: false,
+} as const satisfies Schema;
+
+/** One function, as Noslate's `setFunctionProfile` takes it: what is absent stays absent. */
+export type FunctionProfile = Infer<typeof functionProfile>;
+
+/** One entry of `routes`. */
+export type Route = Infer<typeof route>;
+
+/** An environment variable. */
+export type KeyValuePair = Infer<typeof environments.items>;
+
+/** A checked `noslate.json`. Each function's `url` is absolute. */
+export interface Profile {
+  readonly functions: readonly FunctionProfile[];
+  readonly routes: readonly Route[];
+  readonly environments: readonly KeyValuePair[];
+  /** Lower case. */
+  readonly dispatchHeader?: string;
+}
+
+/** What is served without a `noslate.json`. */
+export const EMPTY_PROFILE: Profile = { functions: [], routes: [], environments: [] };
+
+/**
+ * Reads and checks a `noslate.json`.
+ *
+ * @throws {ConfigError} for a file that is missing, not JSON, or has faults: one problem per fault.
+ */
+export function loadProfile(file: string): Profile {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError([
+      `${file}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message}`,
+    ]);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new ConfigError([`${file}: not JSON: ${(error as Error).message}`]);
+  }
+  const faults = check(value, PROFILE_SCHEMA);
+  if (faults.length > 0) throw new ConfigError(faults.map(fault => `${file}: ${fault}`));
+
+  const { functions = [], routes = [], environments = [], dispatchHeader } = value as Infer<typeof PROFILE_SCHEMA>;
+  const conflicts = [...duplicates(functions), ...dangling(routes, functions), ...reserved(environments)];
+  if (conflicts.length > 0) throw new ConfigError(conflicts.map(conflict => `${file}: ${conflict}`));
+
+  return {
+    functions: functions.map(item => ({ ...item, url: absoluteUrl(item.url, dirname(resolve(file))) })),
+    routes,
+    environments,
+    ...(dispatchHeader === undefined ? {} : { dispatchHeader: dispatchHeader.toLowerCase() }),
+  };
+}
+
+function absoluteUrl(url: string, base: string): string {
+  return /^[a-z][a-z0-9+.-]+:\/\//i.test(url) ? url : pathToFileURL(resolve(base, url)).href;
+}
+
+function duplicates(functions: readonly FunctionProfile[]): string[] {
+  const seen = new Map<string, number>();
+  const faults: string[] = [];
+  for (const [i, { name }] of functions.entries()) {
+    const first = seen.get(name);
+    if (first === undefined) seen.set(name, i);
+    else faults.push(`functions[${i}].name: ${show(name)} is the name of functions[${first}] already`);
+  }
+  return faults;
+}
+
+function dangling(routes: readonly Route[], functions: readonly FunctionProfile[]): string[] {
+  const faults: string[] = [];
+  for (const [i, { path = '', function: target }] of routes.entries()) {
+    if (target.startsWith(':') ? path.split('/').includes(target) : functions.some(({ name }) => name === target))
+      continue;
+    faults.push(
+      target.startsWith(':')
+        ? `routes[${i}].function: expected a parameter of the path ${show(path)}, got ${show(target)}`
+        : `routes[${i}].function: expected a name from functions, got ${show(target)}`,
+    );
+  }
+  return faults;
+}
+
+function reserved(environments: readonly KeyValuePair[]): string[] {
+  return environments.flatMap(({ key }, i) =>
+    /^NOSLATED?_/.test(key)
+      ? [`environments[${i}].key: ${show(key)} is reserved, expected no NOSLATE_ or NOSLATED_ prefix`]
+      : [],
+  );
+}
