@@ -1,0 +1,100 @@
+import { fileURLToPath } from 'node:url';
+import type { Agent } from '../agent.ts';
+import { GatewayError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { FunctionProfile } from '../profile.ts';
+import { watchFolder } from '../watch.ts';
+import { createPool, type Pool } from './pool.ts';
+import type { ReplicaSpec } from './replica.ts';
+
+/** A function that is being served. */
+interface Served {
+  /** What it was made from, to tell whether it has changed. */
+  fingerprint: string;
+  pool: Pool;
+  unwatch: () => void;
+}
+
+const CODE_FILE = /\.([cm]?js|json|node)$/;
+
+/**
+ * Runs functions in worker threads of this process: for development, tests and demonstrations, with what
+ * a developer would notice of Noslate. It is no sandbox. A function's workers are replaced when a file of
+ * its folder changes.
+ *
+ * @param workerFile - script of the worker threads; it must call `runWorker` when it is not on the main thread.
+ */
+export function createLocalAgent(workerFile: string, log: Log): Agent {
+  const functions = new Map<string, Served>();
+
+  function serve(profile: FunctionProfile, spec: ReplicaSpec, fingerprint: string): void {
+    const { name, url } = profile;
+    const ignored = notApplied(profile);
+    if (ignored.length > 0)
+      log.warn(`function ${JSON.stringify(name)}: the local agent does not apply ${ignored.join(', ')}`);
+
+    const known = functions.get(name);
+    known?.unwatch();
+    known?.pool.renew(spec);
+    const pool = known?.pool ?? createPool(spec, log);
+    const onChange = (): void => {
+      log.info('code changed', { function: name });
+      pool.renew(spec);
+    };
+    const unwatch = url.startsWith('file://')
+      ? watchFolder(fileURLToPath(url), true, file => CODE_FILE.test(file), onChange)
+      : () => {};
+    functions.set(name, { fingerprint, pool, unwatch });
+  }
+
+  return {
+    async setProfile(profile) {
+      const { environments } = profile;
+      const kept = new Set<string>();
+      for (const item of profile.functions) {
+        kept.add(item.name);
+        const fingerprint = JSON.stringify([item, environments]);
+        if (functions.get(item.name)?.fingerprint === fingerprint) continue;
+        serve(item, { workerFile, profile: item, environments }, fingerprint);
+      }
+      for (const [name, { pool, unwatch }] of functions) {
+        if (kept.has(name)) continue;
+        unwatch();
+        pool.remove();
+        functions.delete(name);
+      }
+    },
+
+    async warm() {
+      await Promise.all([...functions.values()].map(({ pool }) => pool.warm()));
+    },
+
+    async invoke(name, body, metadata) {
+      const served = functions.get(name);
+      if (served === undefined)
+        throw new GatewayError('FUNCTION_NOT_FOUND', `no function named ${JSON.stringify(name)}`);
+      // node:http announces a request before it has read on: a small body is there one turn later, and
+      // travels with the head
+      await undefined;
+      return served.pool.invoke(body, metadata);
+    },
+
+    async close() {
+      for (const { pool, unwatch } of functions.values()) {
+        unwatch();
+        pool.close();
+      }
+      functions.clear();
+    },
+  };
+}
+
+/** Names the settings of a profile that only Noslate's planes apply. */
+function notApplied({ rateLimit, resourceLimit, worker = {} }: FunctionProfile): string[] {
+  const names: string[] = [];
+  if (rateLimit !== undefined) names.push('rateLimit');
+  if (resourceLimit?.cpu !== undefined) names.push('resourceLimit.cpu');
+  if (worker.dispatchMode === 'round-robin') names.push('worker.dispatchMode');
+  if (worker.v8Options !== undefined) names.push('worker.v8Options');
+  return names;
+}

@@ -1,0 +1,121 @@
+import { Readable } from 'node:stream';
+
+/**
+ * Byte streams over a MessagePort, which itself holds whatever is posted: the sender may post only what
+ * the receiver has given it credit for. A stalled stream thus holds at most WINDOW bytes on their way
+ * and one chunk at the reader.
+ */
+const WINDOW = 192 * 1024;
+/** Largest piece that is posted. WINDOW and one piece make the 256 KiB that a stalled stream may hold. */
+const PIECE = 64 * 1024;
+/** Credit is returned in steps of this, so that most bodies need no credit message at all. */
+const STEP = WINDOW / 4;
+
+/** The sending end. */
+export interface Outlet {
+  /**
+   * Posts a chunk as far as credit reaches and the rest as credit comes in. Calls `done` when all of it
+   * is posted; until then there must be no other `write`. The chunk is copied. With `isLast` the last
+   * piece carries the end.
+   */
+  write(chunk: Uint8Array, isLast: boolean, done: () => void): void;
+  /** Takes credit from the receiving end. */
+  grant(bytes: number): void;
+  /** Drops what could not be posted yet, and calls its `done`. */
+  close(): void;
+}
+
+/** Makes a sending end. `post` gets each piece with a memory of its own, fit to be transferred. */
+export function createOutlet(post: (piece: Uint8Array, isEnd: boolean) => void): Outlet {
+  let credit = WINDOW;
+  let rest: { chunk: Uint8Array; isLast: boolean; done: () => void } | undefined;
+
+  function flush(): void {
+    while (rest !== undefined && credit > 0) {
+      const { chunk, isLast, done } = rest;
+      const size = Math.min(chunk.length, credit, PIECE);
+      const isDone = size === chunk.length;
+      credit -= size;
+      rest = isDone ? undefined : { chunk: chunk.subarray(size), isLast, done };
+      post(copy(chunk, size), isDone && isLast);
+      if (isDone) done();
+    }
+  }
+
+  return {
+    write(chunk, isLast, done) {
+      rest = { chunk, isLast, done };
+      flush();
+    },
+    grant(bytes) {
+      credit += bytes;
+      flush();
+    },
+    close() {
+      const dropped = rest;
+      rest = undefined;
+      dropped?.done();
+    },
+  };
+}
+
+/** The receiving end: a Readable that returns credit for what its reader has taken. */
+export class Inlet extends Readable {
+  readonly #grant: (bytes: number) => void;
+  readonly #onDestroy: (hasEnded: boolean) => void;
+  readonly #pieces: Uint8Array[] = [];
+  #taken = 0;
+  #isWanted = false;
+  #isComplete = false;
+
+  /**
+   * @param grant - returns credit to the sending end.
+   * @param onDestroy - called once, when the stream was read to its end (`true`) or given up.
+   */
+  constructor(grant: (bytes: number) => void, onDestroy: (hasEnded: boolean) => void) {
+    // one piece at a time: what the Readable holds counts as taken, and credit was returned for it
+    super({ highWaterMark: 1 });
+    this.#grant = grant;
+    this.#onDestroy = onDestroy;
+  }
+
+  /** Takes what the sending end posted. Ignored when the stream has been destroyed. */
+  receive(piece: Uint8Array | undefined, isEnd: boolean): void {
+    if (this.destroyed) return;
+    if (piece !== undefined && piece.length > 0) this.#pieces.push(piece);
+    if (isEnd) this.#isComplete = true;
+    if (this.#isWanted) this.#deliver();
+  }
+
+  override _read(): void {
+    this.#deliver();
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#pieces.length = 0;
+    this.#onDestroy(error === null && this.readableEnded);
+    callback(error);
+  }
+
+  #deliver(): void {
+    const piece = this.#pieces.shift();
+    this.#isWanted = piece === undefined && !this.#isComplete;
+    if (piece !== undefined) {
+      this.#taken += piece.length;
+      if (this.#taken >= STEP && !this.#isComplete) {
+        this.#grant(this.#taken);
+        this.#taken = 0;
+      }
+      this.push(Buffer.from(piece.buffer, piece.byteOffset, piece.length));
+    }
+    if (this.#isComplete && this.#pieces.length === 0) this.push(null);
+  }
+}
+
+/**
+ * Small chunks are views of a pool that other requests share: posted as they are, the whole pool would
+ * be copied to the function's thread, other callers' bytes and all.
+ */
+function copy(chunk: Uint8Array, size: number): Uint8Array {
+  return new Uint8Array(chunk.subarray(0, size));
+}

@@ -1,0 +1,233 @@
+import { STATUS_CODES } from 'node:http';
+import { Writable } from 'node:stream';
+import { createOutlet, Inlet, type Outlet } from './channel.ts';
+import type { InvokeHead } from './messages.ts';
+
+type HeaderValue = string | readonly string[];
+
+/**
+ * `req` of a nodejs function: a Readable of Buffers with the request's head.
+ *
+ * @see Noslate contract §5, "nodejs"
+ */
+export class IncomingMessage extends Inlet {
+  /** Exactly what the client sent. */
+  readonly url: string;
+  readonly method: string;
+  /** Name, value, name, value, …; all of them, in order. */
+  readonly rawHeaders: readonly string[];
+  readonly #baggage: readonly string[];
+
+  constructor(head: InvokeHead, grant: (bytes: number) => void) {
+    super(grant, () => {});
+    this.url = head.url;
+    this.method = head.method;
+    this.rawHeaders = head.headers;
+    this.#baggage = head.baggage;
+  }
+
+  /** Names as sent; of duplicates the last. */
+  get headers(): Record<string, string> {
+    return toObject(this.rawHeaders);
+  }
+
+  get baggage(): Record<string, string> {
+    return toObject(this.#baggage);
+  }
+}
+
+/** Where a response goes. */
+export interface ResponseSink {
+  head(status: number, headers: readonly string[], piece: Uint8Array | undefined, isEnd: boolean): void;
+  data(piece: Uint8Array | undefined, isEnd: boolean): void;
+  failed(error: unknown): void;
+}
+
+/**
+ * `res` of a nodejs function. As on Noslate, a body written before `writeHead` waits for the end:
+ * `writeHead` (or `flushHeaders`) first is what makes a response stream.
+ *
+ * A response destroyed before its end counts as failed, so that nobody takes it for a whole one.
+ *
+ * @see Noslate contract §5, "nodejs"
+ */
+export class ServerResponse extends Writable {
+  /** Sent with the head. */
+  statusCode: number = 200;
+  readonly #sink: ResponseSink;
+  readonly #outlet: Outlet;
+  readonly #headers: Record<string, HeaderValue> = Object.create(null);
+  /** Body written before the head. */
+  readonly #held: Buffer[] = [];
+  #pending: { chunk: Buffer; done: () => void } | undefined;
+  #headersSent = false;
+  #isHeadOut = false;
+  #isEndOut = false;
+  #isDue = false;
+  #isBusy = false;
+  #isCancelled = false;
+
+  constructor(sink: ResponseSink) {
+    super();
+    this.#sink = sink;
+    this.#outlet = createOutlet((piece, isEnd) => this.#post(piece, isEnd));
+  }
+
+  get statusMessage(): string | undefined {
+    return STATUS_CODES[this.statusCode];
+  }
+
+  get headersSent(): boolean {
+    return this.#headersSent;
+  }
+
+  /** Names are case-sensitive. */
+  setHeader(name: string, value: HeaderValue): void {
+    this.#headers[name] = value;
+  }
+
+  getHeader(name: string): HeaderValue | undefined {
+    return this.#headers[name];
+  }
+
+  getHeaders(): Record<string, HeaderValue> {
+    return { ...this.#headers };
+  }
+
+  getHeaderNames(): string[] {
+    return Object.keys(this.#headers);
+  }
+
+  hasHeader(name: string): boolean {
+    return name in this.#headers;
+  }
+
+  removeHeader(name: string): void {
+    delete this.#headers[name];
+  }
+
+  flushHeaders(): void {
+    this.writeHead(this.statusCode);
+  }
+
+  /** Sends the head, once; a second call has no effect on the client. `headers` may be flat or an object. */
+  writeHead(
+    statusCode: number,
+    statusMessage?: string | Record<string, HeaderValue> | readonly string[],
+    headers: Record<string, HeaderValue> | readonly string[] = {},
+  ): this {
+    this.statusCode = statusCode;
+    const fields = typeof statusMessage === 'string' || statusMessage === undefined ? headers : statusMessage;
+    if (Array.isArray(fields)) {
+      if (fields.length % 2 !== 0) throw new Error('headers: expected name, value, name, value, …');
+      for (let i = 0; i < fields.length; i += 2) this.setHeader(fields[i], fields[i + 1]);
+    } else {
+      for (const [name, value] of Object.entries(fields)) this.setHeader(name, value);
+    }
+    if (!this.#headersSent) {
+      this.#headersSent = true;
+      this.#schedule();
+    }
+    return this;
+  }
+
+  override _write(chunk: Buffer, _: BufferEncoding, callback: () => void): void {
+    if (this.#headersSent) {
+      this.#pending = { chunk, done: callback };
+      this.#schedule();
+    } else {
+      // copied: after its callback a chunk is the function's again
+      this.#held.push(Buffer.from(chunk));
+      callback();
+    }
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    if (error === null && this.writableFinished) {
+      this.#headersSent = true;
+      this.#flush();
+    } else {
+      if (!this.#isCancelled && !this.#isEndOut) {
+        this.#sink.failed(error ?? new Error('the response was destroyed before its end'));
+      }
+      this.#isEndOut = true;
+      this.#outlet.close();
+      this.#pending?.done();
+    }
+    // no 'error' event: it has been reported, and without a listener it would end the worker
+    callback(null);
+  }
+
+  /** The caller has gone: what is still written goes nowhere, and `close` tells the function. */
+  cancel(): void {
+    this.#isCancelled = true;
+    this.destroy();
+  }
+
+  /** Takes credit for the body. */
+  grant(bytes: number): void {
+    this.#outlet.grant(bytes);
+  }
+
+  /** What is written in one turn leaves as one message: head, body and end of most answers. */
+  #schedule(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    process.nextTick(() => {
+      this.#isDue = false;
+      this.#flush();
+    });
+  }
+
+  /** Sends what is there, in order: the body held from before the head, the chunk being written, the end. */
+  #flush(): void {
+    if (this.#isBusy || this.#isEndOut || !this.#headersSent) return;
+    const pending = this.#pending;
+    if (this.#held.length > 0) {
+      this.#send(Buffer.concat(this.#held.splice(0)), 0, () => this.#flush());
+    } else if (pending !== undefined) {
+      this.#pending = undefined;
+      this.#send(pending.chunk, pending.chunk.length, pending.done);
+    } else {
+      const isEnd = this.#isLast(0);
+      if (isEnd || !this.#isHeadOut) this.#post(undefined, isEnd);
+    }
+  }
+
+  /** @param unfinished - bytes of `chunk` that the Writable still counts as not written. */
+  #send(chunk: Buffer, unfinished: number, done: () => void): void {
+    this.#isBusy = true;
+    this.#outlet.write(chunk, this.#isLast(unfinished), () => {
+      this.#isBusy = false;
+      done();
+    });
+  }
+
+  #isLast(unfinished: number): boolean {
+    return this.writableEnded && this.writableLength === unfinished;
+  }
+
+  #post(piece: Uint8Array | undefined, isEnd: boolean): void {
+    if (isEnd) this.#isEndOut = true;
+    if (this.#isHeadOut) {
+      this.#sink.data(piece, isEnd);
+    } else {
+      this.#isHeadOut = true;
+      this.#sink.head(this.statusCode, flatten(this.#headers), piece, isEnd);
+    }
+  }
+}
+
+function toObject(flat: readonly string[]): Record<string, string> {
+  const pairs: [string, string][] = [];
+  for (let i = 0; i < flat.length; i += 2) pairs.push([flat[i] as string, flat[i + 1] as string]);
+  return Object.fromEntries(pairs);
+}
+
+function flatten(headers: Readonly<Record<string, HeaderValue>>): string[] {
+  const flat: string[] = [];
+  for (const [name, value] of Object.entries(headers)) {
+    for (const item of Array.isArray(value) ? value : [value]) flat.push(name, String(item));
+  }
+  return flat;
+}

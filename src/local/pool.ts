@@ -1,0 +1,207 @@
+import type { Readable } from 'node:stream';
+import type { Metadata, TriggerResponse } from '../agent.ts';
+import { type Code, GatewayError, toGatewayError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { WORKER_DEFAULTS } from '../profile.ts';
+import { type Call, createCall } from './call.ts';
+import { type Replica, type ReplicaSpec, startReplica } from './replica.ts';
+
+/** The workers of one function and the calls that wait for one. */
+export interface Pool {
+  invoke(body: Readable, metadata: Metadata): Promise<TriggerResponse>;
+  /** Resolves when `reservationCount` workers are ready; rejects when one cannot be. */
+  warm(): Promise<void>;
+  /** Serves new calls from new workers; the old ones end when their calls have. */
+  renew(spec: ReplicaSpec): void;
+  /** The function is no more: waiting calls fail, running ones finish. */
+  remove(): void;
+  /** Ends all workers now; calls in flight fail. */
+  close(): void;
+}
+
+/** Noslate's pace: reserved workers that died are replaced this often, idle ones are given up after a minute. */
+const TOP_UP_MS = 10_000;
+const IDLE_MS = 60_000;
+
+/** Makes the pool of a function; its reserved workers start at once. */
+export function createPool(initial: ReplicaSpec, log: Log): Pool {
+  let spec = initial;
+  let replicas: Replica[] = [];
+  /** Replaced by `renew`, still at work. */
+  const retired = new Set<Replica>();
+  const idleTimers = new Map<Replica, NodeJS.Timeout>();
+  const queue = new Set<Call>();
+  const waiters: { resolve: () => void; reject: (error: GatewayError) => void }[] = [];
+  let topUpTimer: NodeJS.Timeout | undefined;
+  let started = 0;
+  let isClosed = false;
+
+  const name = initial.profile.name;
+  const settings = () => {
+    const worker = { ...WORKER_DEFAULTS, ...spec.profile.worker };
+    const isDisposable = worker.disposable === true;
+    return {
+      isDisposable,
+      isQueued: isDisposable || worker.disableRequestQueue !== true,
+      failsFast: worker.fastFailRequestsOnStarting === true,
+      maxActive: isDisposable ? 1 : worker.maxActivateRequests,
+      reserved: isDisposable ? 0 : worker.reservationCount,
+      limit: Math.max(worker.replicaCountLimit, isDisposable ? 0 : worker.reservationCount),
+    };
+  };
+  let { isDisposable, isQueued, failsFast, maxActive, reserved, limit } = settings();
+
+  function start(): void {
+    const replica = startReplica(`${name}-${++started}`, spec, log, {
+      onReady() {
+        log.info('worker ready', { function: name, worker: replica.name });
+        pump();
+        rest(replica);
+        settleWaiters();
+      },
+      onRelease: () => onRelease(replica),
+      onExit: (error, wasReady) => onExit(replica, error, wasReady),
+    });
+    replicas.push(replica);
+  }
+
+  /** Starts a replica; one that cannot start fails all who wait, as on Noslate. */
+  function tryStart(): boolean {
+    try {
+      start();
+      return true;
+    } catch (error) {
+      const reason = toGatewayError(error);
+      log.error('worker could not start', { function: name, error: reason });
+      failWaiting(reason);
+      return false;
+    }
+  }
+
+  function onRelease(replica: Replica): void {
+    if (isDisposable || retired.has(replica)) {
+      if (replica.active === 0) replica.end();
+      return;
+    }
+    pump();
+    rest(replica);
+  }
+
+  function onExit(replica: Replica, error: GatewayError | undefined, wasReady: boolean): void {
+    clearTimeout(idleTimers.get(replica));
+    idleTimers.delete(replica);
+    retired.delete(replica);
+    replicas = replicas.filter(item => item !== replica);
+    if (isClosed) return;
+    if (error !== undefined) {
+      log.error('worker exited', { function: name, worker: replica.name, error });
+      if (!wasReady) failWaiting(error);
+    }
+    if (replicas.length < reserved) topUpTimer ??= setTimeout(topUp, TOP_UP_MS).unref();
+    pump();
+  }
+
+  function failWaiting(error: GatewayError): void {
+    for (const call of queue) call.fail(error);
+    queue.clear();
+    for (const { reject } of waiters.splice(0)) reject(error);
+  }
+
+  function topUp(): void {
+    clearTimeout(topUpTimer);
+    topUpTimer = undefined;
+    while (!isClosed && replicas.length < reserved && tryStart());
+  }
+
+  /** Hands waiting calls to the idlest replicas, and starts as many as the rest will fill. */
+  function pump(): void {
+    for (const call of queue) {
+      const replica = idlest();
+      if (replica === undefined) break;
+      queue.delete(call);
+      clearTimeout(idleTimers.get(replica));
+      replica.invoke(call);
+    }
+    let starting = replicas.filter(item => item.state === 'starting').length;
+    while (queue.size > starting * maxActive && replicas.length < limit && tryStart()) starting++;
+  }
+
+  function idlest(): Replica | undefined {
+    let best: Replica | undefined;
+    for (const replica of replicas) {
+      if (replica.state !== 'ready' || replica.active >= maxActive) continue;
+      if (best === undefined || replica.active < best.active) best = replica;
+    }
+    return best;
+  }
+
+  /** A replica without work is given up after a while, unless it is reserved. */
+  function rest(replica: Replica): void {
+    if (replica.active > 0) return;
+    clearTimeout(idleTimers.get(replica));
+    const timer = setTimeout(() => {
+      if (replicas.length > reserved) replica.end();
+    }, IDLE_MS);
+    idleTimers.set(replica, timer.unref());
+  }
+
+  function settleWaiters(): void {
+    if (replicas.filter(item => item.state === 'ready').length < reserved) return;
+    for (const { resolve } of waiters.splice(0)) resolve();
+  }
+
+  function retire(): void {
+    for (const replica of replicas) {
+      if (replica.state === 'ready' && replica.active > 0) retired.add(replica);
+      else replica.end();
+    }
+    replicas = [];
+  }
+
+  const error = (code: Code, message: string): GatewayError =>
+    new GatewayError(code, `function ${JSON.stringify(name)}: ${message}`);
+
+  topUp();
+  return {
+    invoke(body, metadata) {
+      return new Promise((resolve, reject) => {
+        const isFree = idlest() !== undefined;
+        if (!isFree && failsFast && replicas.length >= limit) {
+          reject(error('NO_WORKER', `all ${limit} workers are busy`));
+          return;
+        }
+        const call = createCall(body, metadata, resolve, reject);
+        call.release = () => queue.delete(call);
+        call.onDeadline = () => error('QUEUE_TIMEOUT', 'no worker was free before the deadline');
+        queue.add(call);
+        pump();
+        if (!isQueued && queue.delete(call))
+          call.fail(error('NO_WORKER', 'no worker is free, and its requests do not queue'));
+      });
+    },
+    warm() {
+      return new Promise((resolve, reject) => {
+        waiters.push({ resolve, reject });
+        topUp();
+        settleWaiters();
+      });
+    },
+    renew(next) {
+      spec = next;
+      ({ isDisposable, isQueued, failsFast, maxActive, reserved, limit } = settings());
+      retire();
+      topUp();
+      pump();
+    },
+    remove() {
+      isClosed = true;
+      failWaiting(error('FUNCTION_NOT_FOUND', 'it was removed'));
+      retire();
+    },
+    close() {
+      isClosed = true;
+      failWaiting(error('DRAINING', 'the instance is stopping'));
+      for (const replica of [...replicas, ...retired]) replica.end();
+    },
+  };
+}

@@ -1,0 +1,381 @@
+import { statSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { GatewayError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import { DEFAULT_MEMORY, type FunctionProfile, type KeyValuePair, WORKER_DEFAULTS } from '../profile.ts';
+import type { Call } from './call.ts';
+import { createOutlet, Inlet, type Outlet } from './channel.ts';
+import type { FromWorker, InvokeHead, RemoteError, ToWorker, WorkerInit } from './messages.ts';
+
+/** What a replica is made from. */
+export interface ReplicaSpec {
+  /** Script of the worker thread. */
+  workerFile: string;
+  profile: FunctionProfile;
+  environments: readonly KeyValuePair[];
+}
+
+/** What a replica tells its pool. */
+export interface ReplicaEvents {
+  onReady(): void;
+  /** A call has let go of its slot. */
+  onRelease(): void;
+  /** It is gone, and its calls have failed. `error` says why unless it was told to end. */
+  onExit(error: GatewayError | undefined, wasReady: boolean): void;
+}
+
+/** One worker of a function. */
+export interface Replica {
+  readonly name: string;
+  /** `ending` once it was told to, or has died. */
+  readonly state: 'starting' | 'ready' | 'ending';
+  /** Calls that hold a slot. */
+  readonly active: number;
+  invoke(call: Call): void;
+  /** Ends it; calls in flight fail. */
+  end(): void;
+}
+
+/** A call in this replica. It holds its slot from `invoke` to `release`. */
+interface Entry {
+  readonly call: Call;
+  readonly outlet: Outlet;
+  /** The response's body, from the head on. */
+  inlet: Inlet | undefined;
+  /** The worker has nothing more to say about it. */
+  isOver: boolean;
+  isCancelled: boolean;
+  /** The worker has heard of the cancel. */
+  isHeard: boolean;
+  timer: NodeJS.Timeout | undefined;
+  stopBody: () => void;
+}
+
+/** A worker that does not hear of a cancel for this long after the call's deadline is blocked for good. */
+const BLOCKED_MS = 1000;
+const MIB = 1024 * 1024;
+
+/**
+ * Starts a worker thread for a function.
+ *
+ * @throws {GatewayError} INVALID_RUNTIME, CODE_UNAVAILABLE, INITIALIZER_FAILED: it cannot even be started.
+ */
+export function startReplica(name: string, spec: ReplicaSpec, log: Log, events: ReplicaEvents): Replica {
+  const { profile } = spec;
+  const what = `function ${JSON.stringify(profile.name)}`;
+  const entries = new Map<number, Entry>();
+  let lastId = 0;
+  let state: Replica['state'] = 'starting';
+  let wasReady = false;
+  let failure: GatewayError | undefined;
+
+  const memory = profile.resourceLimit?.memory ?? DEFAULT_MEMORY;
+  const worker = startThread(name, spec, memory);
+  const initializationTimeout = profile.worker?.initializationTimeout ?? WORKER_DEFAULTS.initializationTimeout;
+  const initializing = setTimeout(() => {
+    kill(new GatewayError('INITIALIZER_TIMEOUT', `${what} was not initialized within ${initializationTimeout} ms`));
+  }, initializationTimeout);
+
+  const tags = { function: profile.name, worker: name };
+  tagLines(worker.stdout, line => log.info(line, { ...tags, stream: 'stdout' }));
+  tagLines(worker.stderr, line => log.info(line, { ...tags, stream: 'stderr' }));
+
+  worker.on('message', (message: FromWorker) => {
+    switch (message[0]) {
+      case 'ready':
+        clearTimeout(initializing);
+        if (state !== 'starting') break;
+        state = 'ready';
+        wasReady = true;
+        events.onReady();
+        break;
+      case 'broken':
+        kill(new GatewayError('INITIALIZER_FAILED', `${what} could not be initialized`, toError(message[1])));
+        break;
+      case 'overweight':
+        kill(overMemory());
+        break;
+      case 'beacon':
+        // a data plane writes beacons of this type out, and drops all others
+        if (message[1] === 'trace') log.info(Buffer.from(message[3]).toString(), { ...tags, beacon: message[2] });
+        break;
+      default:
+        onCallMessage(message);
+    }
+  });
+  worker.on('error', (error: NodeJS.ErrnoException) => {
+    state = 'ending';
+    failure ??=
+      error.code === 'ERR_WORKER_OUT_OF_MEMORY'
+        ? overMemory()
+        : new GatewayError('WORKER_EXITED', `the worker of ${what} crashed`, error);
+  });
+  worker.on('exit', code => {
+    clearTimeout(initializing);
+    const wasTold = state === 'ending' && failure === undefined;
+    // first of all: a slot that becomes free here must not be taken again
+    state = 'ending';
+    let error = failure ?? new GatewayError('WORKER_EXITED', `the worker of ${what} exited`, `exit code ${code}`);
+    for (const entry of [...entries.values()]) fail(entry, error);
+    entries.clear();
+    if (!wasReady && error.code === 'WORKER_EXITED') {
+      error = new GatewayError('INITIALIZER_FAILED', `the worker of ${what} died before it was ready`, error);
+    }
+    events.onExit(wasTold ? undefined : error, wasReady);
+  });
+
+  function overMemory(): GatewayError {
+    return new GatewayError(
+      'WORKER_EXITED',
+      `the worker of ${what} exceeded its memory of ${Math.round(memory / MIB)} MiB`,
+    );
+  }
+
+  function post(message: ToWorker, piece?: Uint8Array): void {
+    worker.postMessage(message, piece === undefined ? [] : [piece.buffer as ArrayBuffer]);
+  }
+
+  function onCallMessage(message: Extract<FromWorker, readonly [string, number, ...unknown[]]>): void {
+    const id = message[1];
+    const entry = entries.get(id);
+    if (entry === undefined) return;
+    switch (message[0]) {
+      case 'head': {
+        const [, , status, headers, piece, isEnd] = message;
+        if (entry.isCancelled) break;
+        const inlet = new Inlet(
+          bytes => post(['credit', id, bytes]),
+          hasEnded => (hasEnded || entry.isOver ? release(id) : cancel(id)),
+        );
+        entry.inlet = inlet;
+        entry.isOver = isEnd;
+        if (isEnd) entry.stopBody();
+        inlet.receive(piece, isEnd);
+        entry.call.answer({ status, headers, body: inlet });
+        break;
+      }
+      case 'data':
+        if (message[3]) {
+          entry.isOver = true;
+          entry.stopBody();
+        }
+        entry.inlet?.receive(message[2], message[3]);
+        break;
+      case 'credit':
+        entry.outlet.grant(message[2]);
+        break;
+      case 'failed': {
+        const when = entry.inlet === undefined ? 'before it answered' : 'in the middle of its answer';
+        fail(entry, new GatewayError('FUNCTION_FAILED', `${what} failed ${when}`, toError(message[2])));
+        release(id);
+        break;
+      }
+      case 'cancelled':
+        entry.isHeard = true;
+        if (message[2]) {
+          if (Date.now() >= entry.call.metadata.deadline && entry.inlet === undefined) {
+            log.warn(`${what} returned, but never ended its response`, { requestId: entry.call.metadata.requestId });
+          }
+          release(id);
+        }
+        break;
+      case 'settled':
+        release(id);
+        break;
+    }
+  }
+
+  function fail(entry: Entry, error: GatewayError): void {
+    entry.isOver = true;
+    entry.stopBody();
+    clearTimeout(entry.timer);
+    if (entry.inlet === undefined) entry.call.fail(error);
+    else entry.inlet.destroy(error);
+  }
+
+  /** Tells the worker that nobody waits. The slot stays taken while the handler runs, at most to the deadline. */
+  function cancel(id: number): void {
+    const entry = entries.get(id);
+    if (entry === undefined || entry.isCancelled || entry.isOver) return;
+    entry.isCancelled = true;
+    entry.stopBody();
+    post(['cancel', id]);
+    const left = Math.max(BLOCKED_MS, entry.call.metadata.deadline - Date.now());
+    entry.timer = setTimeout(() => {
+      if (entry.isHeard) release(id);
+      else kill(new GatewayError('WORKER_EXITED', `the worker of ${what} was ended: it blocked its event loop`));
+    }, left);
+  }
+
+  function release(id: number): void {
+    const entry = entries.get(id);
+    if (entry === undefined) return;
+    entries.delete(id);
+    entry.stopBody();
+    clearTimeout(entry.timer);
+    if (state === 'ready') events.onRelease();
+  }
+
+  function kill(error: GatewayError): void {
+    failure ??= error;
+    end();
+  }
+
+  function end(): void {
+    state = 'ending';
+    worker.terminate();
+  }
+
+  return {
+    name,
+    get state() {
+      return state;
+    },
+    get active() {
+      return entries.size;
+    },
+    invoke(call) {
+      const id = ++lastId;
+      const { url, method, headers, baggage } = call.metadata;
+      const head: InvokeHead = { url, method, headers, baggage };
+      let isHeadOut = false;
+      const send = (piece: Uint8Array | undefined, isEnd: boolean): void => {
+        if (isHeadOut) post(['data', id, piece, isEnd], piece);
+        else post(['invoke', id, head, piece, isEnd], piece);
+        isHeadOut = true;
+      };
+      const outlet = createOutlet(send);
+      const entry: Entry = {
+        call,
+        outlet,
+        inlet: undefined,
+        isOver: false,
+        isCancelled: false,
+        isHeard: false,
+        timer: undefined,
+        stopBody: () => {},
+      };
+      entries.set(id, entry);
+      call.release = () => cancel(id);
+      call.onDeadline = () => new GatewayError('TIMEOUT', `${what} gave no answer by the deadline`);
+      entry.stopBody = sendBody(call.body, outlet, send);
+    },
+    end,
+  };
+}
+
+/**
+ * Sends a body as far as credit allows. What has arrived already travels with the head: most requests are
+ * one message. Returns the function that stops it and leaves the rest unread.
+ */
+function sendBody(
+  body: Readable & Partial<Pick<IncomingMessage, 'complete'>>,
+  outlet: Outlet,
+  send: (piece: undefined, isEnd: boolean) => void,
+): () => void {
+  let isWritten = true;
+  const first: Buffer | null = body.read();
+  const isWhole = body.complete === true && body.readableLength === 0;
+
+  function write(chunk: Buffer, isLast: boolean): void {
+    isWritten = false;
+    outlet.write(chunk, isLast, () => {
+      isWritten = true;
+      if (body.isPaused() && !isLast) body.resume();
+    });
+    if (!isWritten) body.pause();
+  }
+  let isStopped = false;
+  const onData = (chunk: Buffer): void => write(chunk, false);
+  const onEnd = (): void => send(undefined, true);
+
+  if (first === null) send(undefined, isWhole);
+  else write(first, isWhole);
+  if (isWhole) return () => {};
+
+  body.on('data', onData);
+  body.on('end', onEnd);
+  if (isWritten) body.resume();
+  return () => {
+    // only once: after the answer the rest is let run out, and must not be stopped again
+    if (isStopped) return;
+    isStopped = true;
+    body.off('data', onData);
+    body.off('end', onEnd);
+    outlet.close();
+    body.pause();
+  };
+}
+
+function startThread(name: string, { workerFile, profile, environments }: ReplicaSpec, memory: number): Worker {
+  if (profile.runtime !== 'nodejs') {
+    throw new GatewayError(
+      'INVALID_RUNTIME',
+      `function ${JSON.stringify(profile.name)}: the local agent runs the nodejs runtime`,
+    );
+  }
+  const folder = folderOf(profile);
+  const workerData: WorkerInit = { folder, handler: profile.handler ?? '', initializer: profile.initializer, memory };
+  const env: Record<string, string> = {};
+  if (process.env['TZ'] !== undefined) env['TZ'] = process.env['TZ'];
+  for (const { key, value } of [...environments, ...(profile.environments ?? [])]) env[key] = value;
+  // these a profile cannot set, as on Noslate
+  Object.assign(env, { PATH: '/bin:/usr/bin', TERM: 'xterm', HOME: folder, NOSLATE_WORKER_ID: name });
+  try {
+    return new Worker(workerFile, {
+      workerData,
+      env,
+      stdout: true,
+      stderr: true,
+      execArgv: [...(profile.worker?.execArgv ?? [])],
+      resourceLimits: { maxOldGenerationSizeMb: Math.max(1, Math.floor((0.8 * memory) / MIB)) },
+    });
+  } catch (cause) {
+    throw new GatewayError(
+      'INITIALIZER_FAILED',
+      `the worker of function ${JSON.stringify(profile.name)} could not start`,
+      cause,
+    );
+  }
+}
+
+function folderOf({ name, url }: FunctionProfile): string {
+  const unavailable = (cause: unknown): GatewayError =>
+    new GatewayError('CODE_UNAVAILABLE', `the code of function ${JSON.stringify(name)} is not available`, cause);
+  if (!url.startsWith('file://'))
+    throw unavailable(`url ${url}: the local agent runs folders, expected a path or a file:// URL`);
+  try {
+    const folder = fileURLToPath(url);
+    if (statSync(folder).isDirectory()) return folder;
+  } catch (error) {
+    throw unavailable(error);
+  }
+  throw unavailable(`url ${url}: expected a folder`);
+}
+
+function toError({ name, message, stack }: RemoteError): Error {
+  return Object.assign(new Error(message), { name, stack: stack ?? message });
+}
+
+/** A line longer than this is cut into several: a function could print without ever ending one. */
+const MAX_LINE_CHARS = 64 * 1024;
+
+function tagLines(stream: Readable, onLine: (line: string) => void): void {
+  let rest = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+    if (rest.length > MAX_LINE_CHARS) {
+      onLine(rest);
+      rest = '';
+    }
+  });
+  stream.on('end', () => {
+    if (rest !== '') onLine(rest);
+  });
+}
