@@ -1,0 +1,71 @@
+import type { Agent, Metadata } from './agent.ts';
+import { GatewayError } from './errors.ts';
+import type { Exchange, Gateway } from './gateway.ts';
+import { requestHeaders } from './headers.ts';
+import { respond } from './respond.ts';
+
+/**
+ * Runs an event invoke or an HTTP trigger, from the request to the last byte handed to `respond`. The
+ * body is not read here: the agent takes it as fast as the function does.
+ *
+ * @throws {GatewayError} rejected, for whatever failed before the head; `server` answers it.
+ */
+export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void> {
+  const { config } = gateway;
+  const { req, res, controller } = exchange;
+  if (gateway.draining) throw new GatewayError('DRAINING', 'the instance is stopping');
+  if (config.maxConcurrency > 0 && gateway.invocations.size > config.maxConcurrency) {
+    throw new GatewayError('OVERLOADED', `more than ${config.maxConcurrency} invocations in flight`);
+  }
+  limitBody(exchange, config.maxBody);
+  exchange.function = gateway.router(exchange);
+  const agent = gateway.agent ?? (await untilReady(gateway, exchange));
+
+  if (req.headers.expect !== undefined) res.writeContinue();
+  respond(gateway, exchange, await agent.invoke(exchange.function, req, metadataOf(exchange, controller.signal)));
+}
+
+function metadataOf({ req, url, requestId, deadline }: Exchange, signal: AbortSignal): Metadata {
+  const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection);
+  return { url, method: req.method ?? 'GET', headers, baggage, requestId, deadline, signal };
+}
+
+/** Counts the body as the agent reads it, and breaks the exchange off above the limit (0 is none). */
+function limitBody(exchange: Exchange, maxBytes: number): void {
+  const { req, res, controller } = exchange;
+  const tooLarge = () => new GatewayError('BODY_TOO_LARGE', `request body: expected at most ${maxBytes} bytes`);
+  if (maxBytes > 0 && Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
+  // paused first: a 'data' listener alone would start the flow before anyone takes the bytes
+  req.pause();
+  req.on('data', (chunk: Buffer) => {
+    exchange.bytesIn += chunk.length;
+    if (maxBytes === 0 || exchange.bytesIn <= maxBytes || res.writableEnded) return;
+    const error = tooLarge();
+    exchange.error ??= error;
+    controller.abort(error);
+    if (res.headersSent) res.destroy();
+  });
+}
+
+/** Waits for the agent, its body unread, as long as the deadline and the client allow. */
+function untilReady({ ready }: Gateway, { deadline, controller: { signal } }: Exchange): Promise<Agent> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      settle();
+      reject(new GatewayError('UNAVAILABLE', 'no agent was ready before the deadline'));
+    }, deadline - Date.now());
+    const onAbort = (): void => {
+      settle();
+      reject(signal.reason);
+    };
+    function settle(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    }
+    signal.addEventListener('abort', onAbort);
+    ready.then(agent => {
+      settle();
+      resolve(agent);
+    });
+  });
+}

@@ -1,0 +1,131 @@
+import type { AddressInfo } from 'node:net';
+import { basename, dirname } from 'node:path';
+import { isatty } from 'node:tty';
+import { isMainThread } from 'node:worker_threads';
+import { banner } from './banner.ts';
+import { type Config, help, readConfig } from './config.ts';
+import { ConfigError } from './errors.ts';
+import { createLocalAgent } from './local/agent.ts';
+import { runWorker } from './local/worker.ts';
+import { createLog } from './log.ts';
+import { EMPTY_PROFILE, loadProfile, type Profile } from './profile.ts';
+import { createRouter } from './router.ts';
+import { createGateway } from './server.ts';
+import { watchFolder } from './watch.ts';
+
+/** Set by the build, from package.json. */
+declare const VERSION: string;
+
+/** `EX_CONFIG` of sysexits.h: the same start would fail again. */
+const EXIT_CONFIG = 78;
+
+/** Gives the configuration, or ends the process: with its problems, or with what the command line asked for. */
+function configure(): { config: Config; profile: Profile } {
+  try {
+    const { action, config } = readConfig(process.env, process.argv.slice(2), () => isatty(1));
+    if (action === 'help' || action === 'version') {
+      process.stdout.write(action === 'help' ? help(VERSION) : `${VERSION}\n`);
+      process.exit(0);
+    }
+    if (config.agent !== 'local') {
+      throw new ConfigError([`SERVER_AGENT: expected local, the one agent of this release, got "${config.agent}"`]);
+    }
+    const profile = config.config === undefined ? EMPTY_PROFILE : loadProfile(config.config);
+    if (action === 'check') {
+      process.stdout.write(`ok: ${config.config ?? 'no noslate.json'}, ${profile.functions.length} functions\n`);
+      process.exit(0);
+    }
+    return { config, profile };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(error.problems.map(problem => `noslate-fc: ${problem}\n`).join(''));
+    process.exit(EXIT_CONFIG);
+  }
+}
+
+/** Configuration, port, agent, signals: in this order, for FC's probe waits for the port alone. */
+function main(): void {
+  const { config, profile } = configure();
+  const log = createLog(config.log);
+  const { server, gateway, setAgent } = createGateway(config, log, profile, stop);
+
+  server.on('error', (error: NodeJS.ErrnoException) => {
+    process.stderr.write(`noslate-fc: ${explain(error, config)}\n`);
+    process.exit(1);
+  });
+  server.listen(config.port, config.host, () => {
+    process.stdout.on('error', onStdoutError);
+    const origin = originOf(server.address() as AddressInfo, config);
+    const functions = profile.functions.map(({ name }) => name);
+    if (config.log === 'pretty') log.line(banner(VERSION, origin, profile));
+    else log.info('listening', { version: VERSION, url: origin, agent: config.agent, functions });
+    for (const warning of config.warnings) log.warn(warning);
+  });
+
+  const agent = createLocalAgent(__filename, log);
+  agent.setProfile(profile).then(() => setAgent(agent));
+
+  const file = config.config;
+  if (file !== undefined) {
+    const name = basename(file);
+    const reload = async (): Promise<void> => {
+      try {
+        const next = loadProfile(file);
+        await agent.setProfile(next);
+        gateway.router = createRouter(next, true);
+        log.info('configuration reloaded', { functions: next.functions.map(item => item.name) });
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+        for (const problem of error.problems) log.error(`configuration not reloaded: ${problem}`);
+      }
+    };
+    process.on('SIGHUP', reload);
+    watchFolder(dirname(file), false, changed => changed === name, reload);
+  }
+
+  let isStopping = false;
+  function stop(): void {
+    if (isStopping) exit();
+    isStopping = true;
+    log.info('draining', { invocations: gateway.invocations.size });
+    gateway
+      .drain()
+      .then(() => agent.close())
+      .then(exit);
+  }
+  function exit(): void {
+    log.flush();
+    process.exit(0);
+  }
+  process.on('SIGTERM', stop);
+  // a person at a terminal: at once
+  process.on('SIGINT', exit);
+}
+
+/** A closed pipe is no reason to stop serving; a terminal that is gone is, for nobody could end us then. */
+function onStdoutError(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EIO') process.exit(0);
+}
+
+function originOf({ address, port, family }: AddressInfo, config: Config): string {
+  const isAny = config.host === '0.0.0.0' || config.host === '::';
+  return `http://${isAny ? 'localhost' : String(family).endsWith('6') ? `[${address}]` : address}:${port}`;
+}
+
+function explain(error: NodeJS.ErrnoException, { port, host }: Config): string {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return `SERVER_PORT: port ${port} is taken by another process`;
+    case 'EACCES':
+      return `SERVER_PORT: no permission to listen on port ${port}`;
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `SERVER_HOST: expected an address of this machine, got "${host}"`;
+    default:
+      return `cannot listen on ${host}:${port}: ${error.message}`;
+  }
+}
+
+if (isMainThread) main();
+else runWorker();

@@ -1,0 +1,151 @@
+import type { TriggerResponse } from './agent.ts';
+import { GatewayError, toGatewayError } from './errors.ts';
+import type { Exchange, Gateway } from './gateway.ts';
+import { type ResponseHead, responseHeaders } from './headers.ts';
+
+/** What a function may still send when nobody reads it (HEAD, 204, …) before it is cancelled. */
+const DISCARD_BYTES = 64 * 1024;
+
+/**
+ * Sends a function's answer: the head at once, the body as it comes and as fast as the client takes it.
+ *
+ * An event call's caller gets the body alone, so a status other than 2xx becomes FC's sign of failure.
+ * A body that breaks off, or does not keep to the function's own Content-Length, destroys the socket:
+ * ended politely, it would pass for a whole one.
+ *
+ * @throws {GatewayError} BAD_RESPONSE, before anything was sent. The response's body is then destroyed.
+ */
+export function respond(gateway: Gateway, exchange: Exchange, response: TriggerResponse): void {
+  const { req, res, kind } = exchange;
+  const { body } = response;
+  // until `pump` has its own listener a failing body must not be an uncaught exception
+  body.on('error', () => {});
+  // the client may have left while the head was on its way
+  if (res.destroyed) {
+    body.destroy();
+    return;
+  }
+
+  let head: ResponseHead;
+  try {
+    head = checkHead(response);
+  } catch (error) {
+    body.destroy();
+    throw error;
+  }
+  const { headers } = head;
+  let { status } = response;
+  if (kind === 'event') {
+    if (status < 200 || status > 299) {
+      headers.push('x-fc-status', '404', 'x-noslate-status', String(status));
+      status = 404;
+    } else status = 200;
+  }
+
+  exchange.firstByteMs = performance.now() - exchange.startedAt;
+  const isEmpty = status === 204 || status === 205;
+  if (req.method !== 'HEAD' && !isEmpty && status !== 304) {
+    res.writeHead(status, headers);
+    pump(gateway, exchange, response, head.contentLength);
+    return;
+  }
+  res.writeHead(status, isEmpty ? withoutLength(headers, status) : headers);
+  res.end();
+  discard(exchange, response);
+}
+
+/**
+ * Answers with an error: JSON with `errorType`, `errorMessage` and `requestId`. An event call is answered
+ * 404 with `x-fc-status`, all that FC takes for a failure. After the head, the socket is destroyed.
+ */
+export function respondError({ log }: Gateway, exchange: Exchange, reason: unknown): void {
+  const { res, req, requestId, kind } = exchange;
+  const error = toGatewayError(reason);
+  exchange.error ??= error;
+  if (res.destroyed || res.writableEnded) return;
+  if (error.status >= 500 && error.code !== 'DRAINING' && error.code !== 'OVERLOADED') {
+    log.error(`${kind === 'http' || kind === 'event' ? 'invocation' : kind} failed`, {
+      requestId,
+      function: exchange.function,
+      error,
+    });
+  }
+  if (res.headersSent) {
+    res.destroy();
+    return;
+  }
+  const body = JSON.stringify({ errorType: error.code, errorMessage: error.message, requestId });
+  const headers = [
+    'content-type',
+    'application/json; charset=utf-8',
+    'content-length',
+    String(Buffer.byteLength(body)),
+  ];
+  if (error.code === 'OVERLOADED') headers.push('retry-after', '1');
+  if (error.code === 'DRAINING' || error.code === 'BAD_REQUEST') headers.push('connection', 'close');
+  if (kind === 'event') headers.push('x-fc-status', '404', 'x-noslate-status', String(error.status));
+  exchange.firstByteMs = performance.now() - exchange.startedAt;
+  res.writeHead(kind === 'http' ? error.status : 404, headers);
+  res.end(req.method === 'HEAD' ? undefined : body);
+  if (req.method !== 'HEAD') exchange.bytesOut = Buffer.byteLength(body);
+}
+
+function checkHead({ status, headers }: TriggerResponse): ResponseHead {
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new GatewayError('BAD_RESPONSE', `the function answered with status ${status}, expected 200 to 599`);
+  }
+  return responseHeaders(headers);
+}
+
+function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, contentLength: number): void {
+  const { res } = exchange;
+
+  function fail(reason: unknown): void {
+    body.destroy();
+    respondError(gateway, exchange, reason);
+  }
+
+  body.on('data', (chunk: Buffer) => {
+    exchange.bytesOut += chunk.length;
+    if (contentLength >= 0 && exchange.bytesOut > contentLength) {
+      fail(
+        new GatewayError('BAD_RESPONSE', `the function sent more than its content-length of ${contentLength} bytes`),
+      );
+    } else if (!res.write(chunk)) body.pause();
+  });
+  body.on('end', () => {
+    if (exchange.bytesOut < contentLength) {
+      fail(
+        new GatewayError('BAD_RESPONSE', `the function sent less than its content-length of ${contentLength} bytes`),
+      );
+    } else res.end();
+  });
+  body.on('error', fail);
+  res.on('drain', () => body.resume());
+  res.on('close', () => body.destroy());
+  // A body that is there already leaves in one packet with the head; a head without one must not wait for it.
+  setImmediate(() => {
+    if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
+  });
+}
+
+/** Lets a body that has no reader run out, or cancels it when it does not: nobody else would end it. */
+function discard({ deadline }: Exchange, { body }: TriggerResponse): void {
+  let bytes = 0;
+  const timer = setTimeout(() => body.destroy(), Math.max(0, deadline - Date.now()));
+  body.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > DISCARD_BYTES) body.destroy();
+  });
+  body.on('close', () => clearTimeout(timer));
+}
+
+/** RFC 9110 §8.6, §15.3.6: 204 has no Content-Length, 205 has none but 0. */
+function withoutLength(headers: string[], status: number): string[] {
+  const kept: string[] = status === 205 ? ['content-length', '0'] : [];
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (name.toLowerCase() !== 'content-length') kept.push(name, headers[i + 1] as string);
+  }
+  return kept;
+}

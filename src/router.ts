@@ -1,0 +1,149 @@
+import type { IncomingMessage } from 'node:http';
+import { GatewayError } from './errors.ts';
+import type { Exchange, Kind, Router } from './gateway.ts';
+import type { Profile, Route } from './profile.ts';
+
+const BY_CONTROL_PATH: Readonly<Record<string, Kind>> = {
+  '/initialize': 'initialize',
+  '/pre-freeze': 'pre-freeze',
+  '/pre-stop': 'pre-stop',
+  '/invoke': 'event',
+  '/http-invoke': 'http',
+};
+
+const BY_PATH: Readonly<Record<string, Kind>> = {
+  'POST /initialize': 'initialize',
+  'GET /pre-freeze': 'pre-freeze',
+  'GET /pre-stop': 'pre-stop',
+  'POST /invoke': 'event',
+};
+
+/**
+ * Tells what a request is. FC's control path decides, for a client of an HTTP trigger can ask for any
+ * path, but cannot send `x-fc-*`; without one (local use, probes) method and path do.
+ *
+ * @see FC contract §2
+ */
+export function kindOf(req: IncomingMessage, url: string): Kind {
+  const control = req.headers['x-fc-control-path'];
+  if (typeof control === 'string' && control !== '') {
+    return Object.hasOwn(BY_CONTROL_PATH, control) ? (BY_CONTROL_PATH[control] as Kind) : 'http';
+  }
+  return BY_PATH[`${req.method} ${pathOf(url)}`] ?? 'http';
+}
+
+/** The request's target in origin form, without the prefix that FC 2.0's own domain puts before the path. */
+export function urlOf(req: IncomingMessage): string {
+  let url = req.url ?? '/';
+  if (!url.startsWith('/') && url !== '*') url = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '');
+  if (url.startsWith('/2016-08-15/proxy/')) url = url.replace(/^\/2016-08-15\/proxy\/[^/?]+\/[^/?]+/, '');
+  return url.startsWith('/') || url === '*' ? url : `/${url}`;
+}
+
+/** The part of a URL in origin form before the query. */
+export function pathOf(url: string): string {
+  const end = url.indexOf('?');
+  return end < 0 ? url : url.slice(0, end);
+}
+
+/**
+ * Makes the router of a profile. The dispatch header comes first, then the routes in order; without
+ * routes the only function, else the one that `x-fc-function-name` names.
+ *
+ * @param explain - whether the error for a request without a route says what would have matched.
+ */
+export function createRouter({ functions, routes, dispatchHeader }: Profile, explain: boolean): Router {
+  const rules = routes.map(compile);
+  const names = functions.map(item => item.name);
+
+  function noRoute({ req, url, kind }: Exchange): GatewayError {
+    const what = kind === 'event' ? 'this event' : `${req.method} ${pathOf(url)}`;
+    let hint = '';
+    if (explain && names.length === 0) hint = '; there are no functions, see SERVER_CONFIG';
+    else if (explain && routes.length === 0) hint = `; expected x-fc-function-name, one of ${names.join(', ')}`;
+    else if (explain) hint = `; routes: ${routes.map(describeRoute).join(', ')}`;
+    return new GatewayError('ROUTE_NOT_FOUND', `no route for ${what}${hint}`);
+  }
+
+  return exchange => {
+    const { headers } = exchange.req;
+    if (dispatchHeader !== undefined) {
+      const value = headers[dispatchHeader];
+      if (typeof value === 'string' && value !== '') return value.replace(/^function:/, '');
+    }
+    const fcFunction = headers['x-fc-function-name'];
+    if (rules.length === 0) {
+      if (names.length === 1) return names[0] as string;
+      if (names.length > 1 && typeof fcFunction === 'string' && names.includes(fcFunction)) return fcFunction;
+      throw noRoute(exchange);
+    }
+    const path = pathOf(exchange.url);
+    for (const rule of rules) {
+      const name = rule(exchange, path);
+      if (name !== undefined) return name;
+    }
+    throw noRoute(exchange);
+  };
+}
+
+/** A route in a line: its conditions and where it leads. */
+export function describeRoute(route: Route): string {
+  const conditions = [
+    route.event === true ? 'events' : '',
+    route.method ?? '',
+    `${route.host ?? ''}${route.path ?? ''}`,
+    route.fcFunction === undefined ? '' : `x-fc-function-name ${route.fcFunction}`,
+  ].filter(text => text !== '');
+  return `${conditions.join(' ') || 'anything'} → ${route.function}`;
+}
+
+type Rule = (exchange: Exchange, path: string) => string | undefined;
+
+function compile(route: Route): Rule {
+  const { host, method, event, fcFunction } = route;
+  const matchPath = compilePath(route.path);
+  return ({ req, kind }, path) => {
+    if (event !== undefined && event !== (kind === 'event')) return undefined;
+    if (method !== undefined && method !== req.method) return undefined;
+    if (fcFunction !== undefined && fcFunction !== req.headers['x-fc-function-name']) return undefined;
+    if (host !== undefined && host.toLowerCase() !== hostOf(req)) return undefined;
+    const params = matchPath(path);
+    if (params === undefined) return undefined;
+    return route.function.startsWith(':') ? params[route.function.slice(1)] : route.function;
+  };
+}
+
+type Params = Readonly<Record<string, string>>;
+const NO_PARAMS: Params = {};
+
+/** Compiles `/exact`, `/with/:param` and `/prefix/*` into a test that gives the parameters, or nothing. */
+function compilePath(pattern: string | undefined): (path: string) => Params | undefined {
+  if (pattern === undefined) return () => NO_PARAMS;
+  if (!/\/:|\*$/.test(pattern)) return path => (path === pattern ? NO_PARAMS : undefined);
+
+  const names: string[] = [];
+  const source = pattern
+    .replace(/\*$/, '')
+    .split('/')
+    .map(segment => {
+      if (!segment.startsWith(':')) return segment.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+      names.push(segment.slice(1));
+      return '([^/]+)';
+    })
+    .join('/');
+  const expression = new RegExp(`^${source}${pattern.endsWith('*') ? '' : '$'}`);
+
+  return path => {
+    const match = expression.exec(path);
+    if (match === null) return undefined;
+    try {
+      return Object.fromEntries(names.map((name, i) => [name, decodeURIComponent(match[i + 1] as string)]));
+    } catch {
+      return undefined; // a broken percent-encoding names nothing
+    }
+  };
+}
+
+function hostOf(req: IncomingMessage): string {
+  return (req.headers.host ?? '').replace(/:\d*$/, '').toLowerCase();
+}
