@@ -22,7 +22,7 @@ const environments = {
   type: 'array',
   items: {
     type: 'object',
-    properties: { key: { type: 'string', pattern: '^[^=\\u0000]+$' }, value: { type: 'string' } },
+    properties: { key: { type: 'string', pattern: '^[^=\\u0000]+$', examples: ['STAGE'] }, value: { type: 'string' } },
     required: ['key', 'value'],
     additionalProperties: false,
   },
@@ -68,7 +68,7 @@ const worker = {
   additionalProperties: false,
 } as const satisfies Schema;
 
-const HANDLER = { type: 'string', pattern: '^[^.]+\\.[^.]+$' } as const;
+const HANDLER = { type: 'string', pattern: '^[^.]+\\.[^.]+$', examples: ['index.handler'] } as const;
 
 const functionProfile = {
   type: 'object',
@@ -117,9 +117,14 @@ const route = {
   type: 'object',
   description: 'Matches when all of its conditions do; routes are tried in order.',
   properties: {
-    path: { type: 'string', pattern: '^/', description: 'exact, with :param segments, or ending in *' },
+    path: {
+      type: 'string',
+      pattern: '^/',
+      examples: ['/todos/:id'],
+      description: 'exact, with :param segments, or ending in *',
+    },
     host: { ...name, description: 'without port' },
-    method: { type: 'string', pattern: '^[A-Z]+$' },
+    method: { type: 'string', pattern: '^[A-Z]+$', examples: ['GET'] },
     event: { type: 'boolean', description: 'true: event calls only; false: HTTP triggers only' },
     fcFunction: { ...name, description: 'x-fc-function-name' },
     function: { ...name, description: 'a name from functions, or :param to take it from the path' },
@@ -138,6 +143,7 @@ export const PROFILE_SCHEMA = {
     dispatchHeader: {
       type: 'string',
       pattern: "^[!#$%&'*+.^_`|~0-9a-zA-Z\\-]+$",
+      examples: ['x-noslated-dispatch'],
       description: 'request header that names the function; any client can set it',
     },
     environments: { ...environments, description: 'for every function' },

@@ -12,6 +12,8 @@ export interface Schema {
   readonly const?: string;
   readonly minLength?: 1;
   readonly pattern?: string;
+  /** Values that pass, shown in place of the pattern. */
+  readonly examples?: readonly string[];
   readonly minimum?: number;
   readonly exclusiveMinimum?: number;
   readonly maximum?: number;
@@ -74,7 +76,8 @@ export function check(value: unknown, schema: Schema, path: string = ''): string
   }
   for (const part of schema.allOf ?? []) {
     if (part.then !== undefined && part.if !== undefined && check(value, part.if).length === 0) {
-      faults.push(...check(value, part.then, path));
+      // both may speak of the same field
+      faults.push(...check(value, part.then, path).filter(fault => !faults.includes(fault)));
     }
   }
   return faults;
@@ -126,7 +129,7 @@ function expected(schema: Schema): string {
     case 'boolean':
       return 'true or false';
     case 'string':
-      if (schema.pattern !== undefined) return `a string like ${schema.pattern}`;
+      if (schema.pattern !== undefined) return `a string like ${show(schema.examples?.[0] ?? schema.pattern)}`;
       return schema.minLength === undefined ? 'a string' : 'a string that is not empty';
     case 'number':
     case 'integer':

@@ -1,0 +1,132 @@
+import * as assert from 'uvu/assert';
+import { type Config, readConfig } from '../src/config.ts';
+import { ConfigError } from '../src/errors.ts';
+import { project, run, suite, write } from './helpers.ts';
+
+const config = suite('config');
+
+const readOk = (env: Record<string, string>, ...args: string[]): Config => readConfig(env, args, () => false).config;
+
+function problems(env: Record<string, string>, ...args: string[]): readonly string[] {
+  try {
+    readConfig(env, args, () => false);
+  } catch (error) {
+    assert.instance(error, ConfigError);
+    return (error as ConfigError).problems;
+  }
+  throw new Error('no problem found');
+}
+
+config('should have a default for everything', () => {
+  const { port, host, agent, timeout, drainTimeout, maxBody, maxConcurrency, healthPath, log, fcLog } = readOk({});
+  assert.equal(
+    { port, host, agent, timeout, drainTimeout, maxBody, maxConcurrency, healthPath, log, fcLog },
+    {
+      port: 9000,
+      host: '0.0.0.0',
+      agent: 'local',
+      timeout: 60,
+      drainTimeout: 10,
+      maxBody: 0,
+      maxConcurrency: 0,
+      healthPath: undefined,
+      log: 'json',
+      fcLog: false,
+    },
+  );
+});
+
+config('should look at FC’s names of the port in order, flags first', () => {
+  assert.is(readOk({ FC_CUSTOM_LISTEN_PORT: '1' }).port, 1);
+  assert.is(readOk({ FC_CUSTOM_LISTEN_PORT: '1', FC_SERVER_PORT: '2' }).port, 2);
+  assert.is(readOk({ FC_SERVER_PORT: '2', SERVER_PORT: '3' }).port, 3);
+  assert.is(readOk({ SERVER_PORT: '3' }, '--port', '4').port, 4);
+  assert.is(readOk({ SERVER_PORT: '3' }, '--port=5').port, 5);
+  assert.is(readOk({ SERVER_PORT: '', FC_SERVER_PORT: '2' }).port, 2);
+});
+
+config('should choose the agent and the log by the surroundings', () => {
+  assert.is(readOk({ NOSLATE_PATH: '/n' }).agent, 'native');
+  assert.is(readOk({ NOSLATED_WORKDIR: '/n' }).agent, 'native');
+  assert.is(readOk({ NOSLATE_PATH: '/n', SERVER_AGENT: 'local' }).agent, 'local');
+  assert.is(readConfig({}, [], () => true).config.log, 'pretty');
+  assert.is(readConfig({ NOSLATE_PATH: '/n' }, [], () => true).config.log, 'json');
+});
+
+config('should name every bad value, what was given and what is allowed', () => {
+  assert.equal(
+    problems({ SERVER_PORT: '70000', SERVER_LOG: 'loud', SERVER_FC_LOG: 'yes', SERVER_HEALTH_PATH: 'health' }),
+    [
+      'SERVER_PORT: expected a whole number from 0 to 65535, got "70000"',
+      'SERVER_HEALTH_PATH: expected a path that starts with "/", got "health"',
+      'SERVER_LOG: expected json, pretty, off, got "loud"',
+      'SERVER_FC_LOG: expected on, off, got "yes"',
+    ],
+  );
+  for (const value of ['0', '-1', '1.5', 'x', '1e3', '2147484'])
+    assert.match(problems({ SERVER_TIMEOUT: value })[0] ?? '', 'SERVER_TIMEOUT', value);
+  assert.match(problems({}, '--max-bodies', '1')[0] ?? '', /^--max-bodies: unknown flag, expected one of .*--max-body/);
+  assert.is(problems({}, '--port')[0], '--port: expected a value, got none');
+  assert.match(problems({}, '--port', 'x')[0] ?? '', '--port: expected a whole number');
+});
+
+config('should warn of a variable that looks like ours and is not', () => {
+  assert.equal(readOk({ SERVER_MAXBODY: '1', PATH: '/bin' }).warnings, [
+    'SERVER_MAXBODY: unknown variable, see --help',
+  ]);
+});
+
+config.run();
+
+const commandLine = suite('command line');
+
+commandLine('should print help and version', async () => {
+  const help = await run(['--help']);
+  assert.is(help.code, 0);
+  for (const name of ['SERVER_MAX_BODY', '--max-body', 'NOSLATE_PATH', '--check']) assert.match(help.stdout, name);
+  assert.match((await run(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+commandLine('should check without opening the port', async () => {
+  const folder = project({ hello: '' });
+  const ok = await run(['--check'], {}, folder);
+  assert.equal([ok.code, ok.stdout], [0, 'ok: noslate.json, 1 functions\n']);
+});
+
+commandLine('should end with 78 and say why', async () => {
+  const folder = project({});
+  write(`${folder}/noslate.json`, '{ "functions": [{ "name": "a" }], "extra": 1 }');
+  const cases: [string[], Record<string, string>, RegExp][] = [
+    [['--check'], {}, /^noslate-fc: noslate\.json: functions\[0\]\.runtime: missing/m],
+    [[], {}, /extra: unknown key, expected one of /],
+    [['--config', 'nowhere.json'], {}, /nowhere\.json: no such file/],
+    [[], { SERVER_PORT: 'x' }, /SERVER_PORT: expected a whole number/],
+    [['--what'], {}, /--what: unknown flag/],
+    [['--agent', 'native'], {}, /SERVER_AGENT: expected local/],
+  ];
+  for (const [args, env, expected] of cases) {
+    const { code, stderr } = await run(args, env, folder);
+    assert.is(code, 78, args.join(' '));
+    assert.match(stderr, expected);
+    assert.not.match(stderr, /\n\s+at /);
+  }
+  write(`${folder}/noslate.json`, '{ "functions": [');
+  assert.match((await run([], {}, folder)).stderr, 'noslate.json: not JSON');
+});
+
+commandLine('should say that the port is taken', async () => {
+  const { createServer } = await import('node:net');
+  const taken = createServer().listen(0, '127.0.0.1');
+  await new Promise<void>(done => taken.on('listening', () => done()));
+  const { port } = taken.address() as { port: number };
+  const { code, stderr } = await run(['--port', String(port), '--host', '127.0.0.1']);
+  taken.close();
+  assert.equal([code, stderr], [1, `noslate-fc: SERVER_PORT: port ${port} is taken by another process\n`]);
+  const host = await run(['--port', '0', '--host', '192.0.2.1']);
+  assert.equal(
+    [host.code, host.stderr],
+    [1, 'noslate-fc: SERVER_HOST: expected an address of this machine, got "192.0.2.1"\n'],
+  );
+});
+
+commandLine.run();

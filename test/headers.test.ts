@@ -1,0 +1,125 @@
+import * as assert from 'uvu/assert';
+import { GatewayError } from '../src/errors.ts';
+import { malformed, requestHeaders, responseHeaders } from '../src/headers.ts';
+import { suite } from './helpers.ts';
+
+const request = suite('requestHeaders');
+
+request('should keep order, letters and duplicates', () => {
+  const raw = ['Host', 'a', 'X-One', '1', 'x-one', '2', 'Cookie', 'k=v'];
+  assert.equal(requestHeaders(raw, undefined), { headers: raw, baggage: [] });
+});
+
+request('should drop hop-by-hop fields and those that Connection names', () => {
+  const raw = [
+    'Connection',
+    'close, X-Mine',
+    'X-Mine',
+    '1',
+    'Keep-Alive',
+    '5',
+    'TE',
+    'trailers',
+    'Upgrade',
+    'x',
+    'Accept',
+    '*/*',
+  ];
+  assert.equal(requestHeaders(raw, 'close, X-Mine').headers, ['Accept', '*/*']);
+});
+
+request('should drop every secret, whatever its letters', () => {
+  const secrets = [
+    'X-Fc-Access-Key-Id',
+    'x-fc-access-key-secret',
+    'X-FC-SECURITY-TOKEN',
+    'x-fc-tracing-jaeger-endpoint',
+    'x-fc-http-params',
+  ];
+  const raw = secrets.flatMap(name => [name, 'canary']);
+  assert.equal(requestHeaders([...raw, 'x-fc-region', 'cn-hangzhou'], undefined).headers, [
+    'x-fc-region',
+    'cn-hangzhou',
+  ]);
+});
+
+request('should copy the trace context into the baggage', () => {
+  const { headers, baggage } = requestHeaders(['Traceparent', '00-a-b-01', 'Accept', '*/*'], undefined);
+  assert.equal(baggage, ['traceparent', '00-a-b-01']);
+  assert.equal(headers, ['Traceparent', '00-a-b-01', 'Accept', '*/*']);
+});
+
+request.run();
+
+const response = suite('responseHeaders');
+
+const refused = (raw: string[]): string => {
+  try {
+    responseHeaders(raw);
+  } catch (error) {
+    assert.instance(error, GatewayError);
+    assert.is((error as GatewayError).code, 'BAD_RESPONSE');
+    return (error as GatewayError).message;
+  }
+  throw new Error(`not refused: ${raw}`);
+};
+
+response('should keep set-cookie apart and drop what is not the function’s to say', () => {
+  const raw = [
+    'Set-Cookie',
+    'a=1',
+    'Set-Cookie',
+    'b=2',
+    'Connection',
+    'close',
+    'X-Fc-Status',
+    '200',
+    'Transfer-Encoding',
+    'x',
+  ];
+  assert.equal(responseHeaders(raw), { headers: ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2'], contentLength: -1 });
+});
+
+response('should name the field that is not HTTP', () => {
+  assert.match(refused(['x-broken', 'a\r\nx-injected: b']), '"x-broken"');
+  assert.match(refused(['x-nul', 'a\0b']), '"x-nul"');
+  assert.match(refused(['not a token', 'a']), '"not a token"');
+  assert.match(refused(['', 'a']), 'illegal header ""');
+});
+
+response('should take one content-length, in digits', () => {
+  assert.is(responseHeaders(['Content-Length', '12']).contentLength, 12);
+  assert.equal(responseHeaders(['content-length', '1', 'Content-Length', '1']).headers, ['content-length', '1']);
+  for (const value of ['-1', '1.5', '0x10', '', '1, 1', ' 1'])
+    assert.match(refused(['content-length', value]), 'content-length');
+  assert.match(refused(['content-length', '1', 'content-length', '2']), 'content-length');
+});
+
+response('should pass Latin-1 as it is and write other text as UTF-8', () => {
+  const bytes = (value: string): string =>
+    Buffer.from(responseHeaders(['x', value]).headers[1] as string, 'latin1').toString('hex');
+  assert.is(bytes('é'), 'e9');
+  assert.is(bytes('云'), Buffer.from('云').toString('hex'));
+});
+
+response.run();
+
+const guard = suite('malformed');
+
+guard('should let through what HTTP allows', () => {
+  for (const host of ['a', 'a.b:80', '[::1]:9000', '127.0.0.1', ''])
+    assert.is(malformed('1.1', ['Host', host]), undefined, host);
+  assert.is(malformed('1.0', []), undefined);
+});
+
+guard('should say what is wrong with the rest', () => {
+  assert.match(malformed('2.0', ['Host', 'a']) ?? '', 'HTTP version 2.0');
+  assert.match(malformed('0.9', []) ?? '', 'HTTP version 0.9');
+  assert.match(malformed('1.1', []) ?? '', 'got none');
+  assert.match(malformed('1.1', ['Host', 'a', 'host', 'a']) ?? '', 'got 2');
+  assert.match(malformed('1.0', ['Transfer-Encoding', 'chunked']) ?? '', 'HTTP/1.0');
+  for (const host of ['a b', 'a/b', 'u@a', 'a?b', 'a,b'])
+    assert.match(malformed('1.1', ['Host', host]) ?? '', 'host: expected a name', host);
+});
+
+guard.run();

@@ -1,0 +1,350 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  Agent,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type RequestOptions,
+} from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import type { Readable } from 'node:stream';
+import { suite as uvuSuite } from 'uvu';
+
+/** The product, as built. */
+export const SERVER_FILE: string = resolve('dist/server.js');
+
+/** What is left behind when this process ends: children to kill, folders to remove. */
+const leftovers = new Set<() => void>();
+process.on('exit', () => {
+  for (const remove of leftovers) remove();
+});
+
+/** No test of ours takes this long; one that does hangs. */
+const TEST_MS = 90_000;
+
+/** Resolves or rejects with the promise, or rejects when it takes longer, saying what was waited for. */
+export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A promise and the means to settle it. */
+export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let settle: (value: T) => void = () => {};
+  const promise = new Promise<T>(resolve => {
+    settle = resolve;
+  });
+  return { promise, resolve: settle };
+}
+
+type Test = (name: string, run: () => Promise<void> | void) => void;
+
+/** A uvu suite whose tests each have a deadline: a hang is a failure with a name. */
+export function suite(name: string): Test & { run(): void } {
+  const tests = uvuSuite(name);
+  const add: Test = (title, run) => tests(title, () => within(TEST_MS, Promise.resolve(run()), `"${title}"`));
+  return Object.assign(add, { run: () => tests.run() });
+}
+
+/** Source of a function's module, by its name. */
+export type Functions = Readonly<Record<string, string>>;
+
+/** A folder for one test, with functions and a noslate.json; removed when the process ends. */
+export function project(
+  functions: Functions,
+  profile: Record<string, unknown> = {},
+  overrides: Record<string, object> = {},
+): string {
+  const folder = mkdtempSync(join(tmpdir(), 'noslate-fc-'));
+  leftovers.add(() => rmSync(folder, { recursive: true, force: true }));
+  for (const [name, source] of Object.entries(functions)) write(join(folder, name, 'index.js'), source);
+  // V8 coverage reaches a worker only through its environment
+  const coverage = process.env['NODE_V8_COVERAGE'];
+  write(
+    join(folder, 'noslate.json'),
+    JSON.stringify({
+      functions: Object.keys(functions).map(name => ({
+        name,
+        runtime: 'nodejs',
+        url: `./${name}`,
+        handler: 'index.handler',
+        signature: '1',
+        ...overrides[name],
+      })),
+      ...(coverage === undefined ? {} : { environments: [{ key: 'NODE_V8_COVERAGE', value: coverage }] }),
+      ...profile,
+    }),
+  );
+  return folder;
+}
+
+/** Writes a file and the folders above it. */
+export function write(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, text);
+}
+
+/** One line of the server's log. */
+export interface LogLine {
+  level: string;
+  message: string;
+  [field: string]: unknown;
+}
+
+/** A running server. */
+export interface Server {
+  port: number;
+  pid: number;
+  folder: string;
+  process: ChildProcess;
+  /** Everything it has printed. */
+  output(): string;
+  /** Every JSON line it has logged. */
+  lines(): LogLine[];
+  /** Resolves with the first line, earlier or later, that passes. */
+  line(what: string, test: (line: LogLine) => boolean): Promise<LogLine>;
+  /** The access line of a request. */
+  access(requestId: string): Promise<LogLine>;
+  /** Resolves with the exit code or signal. */
+  exit: Promise<number | string>;
+  /** Ends it and waits until it has. */
+  stop(): Promise<void>;
+}
+
+export interface ServerOptions {
+  functions?: Functions;
+  /** Fields of noslate.json besides `functions`. */
+  profile?: Record<string, unknown>;
+  /** Fields of single functions' profiles. */
+  overrides?: Record<string, object>;
+  env?: Record<string, string>;
+  args?: string[];
+}
+
+/** Starts the built server on a free port and waits until it listens. */
+export async function startServer(options: ServerOptions = {}): Promise<Server> {
+  const folder = project(options.functions ?? {}, options.profile, options.overrides);
+  const child = launch(['--port', '0', '--host', '127.0.0.1', ...(options.args ?? [])], options.env, folder);
+  let output = '';
+  const listeners = new Set<() => void>();
+  const collect = (stream: Readable | null): void => {
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+      for (const check of [...listeners]) check();
+    });
+  };
+  collect(child.stdout);
+  collect(child.stderr);
+  const exit = new Promise<number | string>(done =>
+    child.on('exit', (code, signal) => done(code ?? signal ?? 'unknown')),
+  );
+
+  const lines = (): LogLine[] =>
+    output
+      .slice(0, output.lastIndexOf('\n') + 1)
+      .split('\n')
+      .filter(text => text.startsWith('{'))
+      .map(text => JSON.parse(text) as LogLine);
+  const line: Server['line'] = (what, test) =>
+    within(
+      20_000,
+      new Promise(done => {
+        const check = (): void => {
+          const found = lines().find(test);
+          if (found === undefined) return;
+          listeners.delete(check);
+          done(found);
+        };
+        listeners.add(check);
+        check();
+      }),
+      `log line: ${what}\n${output}`,
+    );
+
+  const listening = line('listening', ({ message }) => message === 'listening');
+  const first = await Promise.race([listening, exit]);
+  if (typeof first !== 'object') throw new Error(`the server ended with ${first}: ${output}`);
+  return {
+    port: Number(new URL(String(first['url'])).port),
+    pid: child.pid ?? 0,
+    folder,
+    process: child,
+    output: () => output,
+    lines,
+    line,
+    access: id => line(`access ${id}`, ({ message, requestId }) => message === 'request' && requestId === id),
+    exit,
+    async stop() {
+      child.kill('SIGINT');
+      await within(10_000, exit, 'the server to end');
+    },
+  };
+}
+
+/** Spawns the built server; ended with this process at the latest. */
+export function launch(args: string[], env: Record<string, string> = {}, cwd: string = process.cwd()): ChildProcess {
+  const clean = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(SERVER|FC|NOSLATED?|TURF)_/.test(name)),
+  );
+  const child = spawn(process.execPath, [SERVER_FILE, ...args], { cwd, env: { ...clean, ...env } });
+  const end = (): boolean => child.kill('SIGKILL');
+  leftovers.add(end);
+  child.on('exit', () => leftovers.delete(end));
+  return child;
+}
+
+/** Runs the built server to its end. */
+export async function run(
+  args: string[],
+  env: Record<string, string> = {},
+  cwd?: string,
+): Promise<{ code: number | string; stdout: string; stderr: string }> {
+  const child = launch(args, env, cwd);
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', text => (stdout += text));
+  child.stderr?.on('data', text => (stderr += text));
+  const code = await within(
+    10_000,
+    new Promise<number | string>(done => child.on('close', (status, signal) => done(status ?? signal ?? 'unknown'))),
+    'the process to end',
+  );
+  return { code, stdout, stderr };
+}
+
+/** Runs a test's body with a server of its own. */
+export async function withServer(options: ServerOptions, body: (server: Server) => Promise<void>): Promise<void> {
+  const server = await startServer(options);
+  try {
+    await body(server);
+  } catch (error) {
+    if (error instanceof Error) error.message += `\n--- output of the server\n${server.output()}`;
+    throw error;
+  } finally {
+    await server.stop();
+  }
+}
+
+export interface Reply {
+  status: number;
+  headers: IncomingHttpHeaders;
+  rawHeaders: string[];
+  body: Buffer;
+  /** `body` as JSON. */
+  json(): Record<string, unknown>;
+}
+
+export interface Ask {
+  method?: string;
+  path?: string;
+  headers?: Record<string, string | string[]>;
+  body?: string | Buffer | Readable;
+  agent?: Agent;
+}
+
+/** Opens a request; `reply` resolves with its head. A body that is no stream goes with a Content-Length. */
+export function open(
+  port: number,
+  { method, path = '/', headers = {}, body, agent }: Ask,
+): {
+  request: ReturnType<typeof httpRequest>;
+  reply: Promise<IncomingMessage>;
+} {
+  const options: RequestOptions = {
+    host: '127.0.0.1',
+    port,
+    path,
+    headers: { ...headers },
+    agent: agent ?? new Agent(),
+  };
+  options.method = method ?? (body === undefined ? 'GET' : 'POST');
+  const request = httpRequest(options);
+  const reply = new Promise<IncomingMessage>((done, fail) => {
+    request.on('response', done);
+    request.on('error', fail);
+  });
+  if (body === undefined || typeof body === 'string' || Buffer.isBuffer(body)) {
+    if (body !== undefined) request.setHeader('content-length', Buffer.byteLength(body));
+    request.end(body);
+  } else body.pipe(request);
+  return { request, reply };
+}
+
+/** Sends a request and reads the whole reply. */
+export async function ask(port: number, options: Ask = {}): Promise<Reply> {
+  const reply = await within(30_000, open(port, options).reply, `a reply to ${options.path ?? '/'}`);
+  const body = await within(30_000, read(reply), `the body of ${options.path ?? '/'}`);
+  return {
+    status: reply.statusCode ?? 0,
+    headers: reply.headers,
+    rawHeaders: reply.rawHeaders,
+    body,
+    json: () => JSON.parse(body.toString()) as Record<string, unknown>,
+  };
+}
+
+/** Reads a stream to its end. */
+export async function read(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** A bare connection, for what an HTTP client would not do. */
+export interface Raw {
+  socket: Socket;
+  received(): string;
+  /** Resolves when the text has come in. */
+  until(text: string): Promise<string>;
+  /** Resolves with all that came, when the other side has closed. */
+  closed: Promise<string>;
+}
+
+/** Connects, and sends text at once if there is any. */
+export async function raw(port: number, text: string = ''): Promise<Raw> {
+  const socket = connect(port, '127.0.0.1');
+  let received = '';
+  const listeners = new Set<() => void>();
+  socket.setEncoding('latin1');
+  socket.on('data', (chunk: string) => {
+    received += chunk;
+    for (const check of [...listeners]) check();
+  });
+  socket.on('error', () => {});
+  const closed = new Promise<string>(done => socket.on('close', () => done(received)));
+  await within(5000, new Promise<void>(done => socket.on('connect', () => done())), 'a connection');
+  if (text !== '') socket.write(text, 'latin1');
+  return {
+    socket,
+    received: () => received,
+    until: part =>
+      within(
+        10_000,
+        new Promise(done => {
+          const check = (): void => {
+            if (!received.includes(part)) return;
+            listeners.delete(check);
+            done(received);
+          };
+          listeners.add(check);
+          check();
+        }),
+        `${JSON.stringify(part)} on the socket`,
+      ),
+    closed: closed,
+  };
+}
+
+/** Head of a request without body, for `raw`. */
+export const get = (path: string, headers: string = ''): string =>
+  `GET ${path} HTTP/1.1\r\nhost: test\r\n${headers}\r\n`;

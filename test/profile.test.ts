@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import * as assert from 'uvu/assert';
+import { ConfigError } from '../src/errors.ts';
+import { loadProfile, PROFILE_SCHEMA } from '../src/profile.ts';
+import { check } from '../src/schema.ts';
+import { project, suite, write } from './helpers.ts';
+
+const profile = suite('profile');
+
+const FUNCTION = { name: 'a', runtime: 'nodejs', url: './a', handler: 'index.handler', signature: '1' };
+
+function faultsOf(value: unknown): string[] {
+  const file = join(project({}), 'noslate.json');
+  write(file, JSON.stringify(value));
+  try {
+    loadProfile(file);
+  } catch (error) {
+    assert.instance(error, ConfigError);
+    return (error as ConfigError).problems.map(problem => problem.slice(file.length + 2));
+  }
+  return [];
+}
+
+profile('should name the path of the bad field, what was expected and what was there', () => {
+  const cases: [unknown, string][] = [
+    [[], 'the file: expected an object, got []'],
+    [{ functions: {} }, 'functions: expected a list, got {}'],
+    [{ functions: [FUNCTION, 1] }, 'functions[1]: expected an object, got 1'],
+    [
+      { functions: [{ ...FUNCTION, worker: { reservationCount: '1' } }] },
+      'functions[0].worker.reservationCount: expected a whole number ≥ 0, got "1"',
+    ],
+    [
+      { functions: [{ ...FUNCTION, worker: { reservationCount: 1.5 } }] },
+      'functions[0].worker.reservationCount: expected a whole number ≥ 0, got 1.5',
+    ],
+    [
+      { functions: [{ ...FUNCTION, resourceLimit: { cpu: 0 } }] },
+      'functions[0].resourceLimit.cpu: expected a number > 0 and ≤ 1, got 0',
+    ],
+    [
+      { functions: [{ ...FUNCTION, runtime: 'nodejs-v16' }] },
+      'functions[0].runtime: expected "nodejs" or "aworker", got "nodejs-v16"',
+    ],
+    [
+      { functions: [{ ...FUNCTION, handler: 'a.b.c' }] },
+      'functions[0].handler: expected a string like "index.handler", got "a.b.c"',
+    ],
+    [
+      { functions: [{ ...FUNCTION, handler: undefined }] },
+      'functions[0].handler: missing, expected a string like "index.handler"',
+    ],
+    [{ functions: [{ ...FUNCTION, sourceFile: 'x' }] }, 'functions[0].sourceFile: not allowed here'],
+    [
+      {
+        functions: [
+          { name: 'b', runtime: 'aworker', url: './a', signature: '1', sourceFile: 'x.js', initializer: 'a.b' },
+        ],
+      },
+      'functions[0].initializer: not allowed here',
+    ],
+    [{ functions: [{ ...FUNCTION, name: '' }] }, 'functions[0].name: expected a string that is not empty, got ""'],
+    [
+      { functions: [{ ...FUNCTION, constructor: 1 }] },
+      'functions[0].constructor: unknown key, expected one of name, runtime',
+    ],
+    [{ functions: [FUNCTION, FUNCTION] }, 'functions[1].name: "a" is the name of functions[0] already'],
+    [
+      { functions: [FUNCTION], routes: [{ path: 'x', function: 'a' }] },
+      'routes[0].path: expected a string like "/todos/:id", got "x"',
+    ],
+    [
+      { functions: [FUNCTION], routes: [{ function: 'b' }] },
+      'routes[0].function: expected a name from functions, got "b"',
+    ],
+    [
+      { functions: [FUNCTION], routes: [{ path: '/x', function: ':name' }] },
+      'routes[0].function: expected a parameter of the path "/x", got ":name"',
+    ],
+    [{ environments: [{ key: 'NOSLATED_X', value: '' }] }, 'environments[0].key: "NOSLATED_X" is reserved'],
+    [{ environments: [{ key: 'A', value: 1 }] }, 'environments[0].value: expected a string, got 1'],
+    [{ dispatchHeader: 'not a header' }, 'dispatchHeader: expected a string like'],
+    [{ services: [] }, 'services: unknown key'],
+  ];
+  for (const [value, expected] of cases) {
+    const faults = faultsOf(value);
+    assert.ok(
+      faults.some(fault => fault.startsWith(expected)),
+      `expected ${expected}\ngot ${faults.join('\n')}`,
+    );
+    assert.is(faults.length, 1, faults.join('\n'));
+  }
+});
+
+profile('should report every fault at once', () => {
+  assert.is(faultsOf({ functions: [{ name: 1 }], routes: 1, extra: 2 }).length, 6);
+});
+
+profile('should resolve paths against the file and leave the rest as it stands', () => {
+  const file = join(project({}), 'noslate.json');
+  const functions = [
+    FUNCTION,
+    { ...FUNCTION, name: 'b', url: '/abs' },
+    { ...FUNCTION, name: 'c', url: 'https://x/y.zip' },
+  ];
+  write(file, JSON.stringify({ functions, dispatchHeader: 'X-Dispatch' }));
+  const loaded = loadProfile(file);
+  assert.equal(
+    loaded.functions.map(({ url }) => url),
+    [pathToFileURL(join(dirname(file), 'a')).href, 'file:///abs', 'https://x/y.zip'],
+  );
+  assert.equal(Object.keys(loaded.functions[0] ?? {}).sort(), ['handler', 'name', 'runtime', 'signature', 'url']);
+  assert.is(loaded.dispatchHeader, 'x-dispatch');
+});
+
+profile('should hold for the examples, and editors get the same table', () => {
+  assert.equal(check(JSON.parse(readFileSync('examples/noslate.json', 'utf8')), PROFILE_SCHEMA), []);
+  const { $schema, title, ...schema } = JSON.parse(readFileSync('noslate.schema.json', 'utf8')) as Record<
+    string,
+    unknown
+  >;
+  assert.match(String($schema), 'json-schema.org');
+  assert.is(title, 'noslate.json');
+  assert.equal(schema, JSON.parse(JSON.stringify(PROFILE_SCHEMA)));
+});
+
+profile.run();

@@ -1,0 +1,166 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import * as assert from 'uvu/assert';
+import { GatewayError } from '../src/errors.ts';
+import type { Exchange } from '../src/gateway.ts';
+import type { Profile, Route } from '../src/profile.ts';
+import { createRouter, kindOf, urlOf } from '../src/router.ts';
+import { suite } from './helpers.ts';
+
+interface Asked {
+  method?: string;
+  url?: string;
+  headers?: IncomingHttpHeaders;
+}
+
+const requestOf = ({ method = 'GET', url = '/', headers = {} }: Asked): IncomingMessage =>
+  ({ method, url, headers }) as IncomingMessage;
+
+function exchangeOf(asked: Asked): Exchange {
+  const req = requestOf(asked);
+  const url = urlOf(req);
+  return { req, url, kind: kindOf(req, url) } as Exchange;
+}
+
+function profileOf(names: string[], routes: Route[], dispatchHeader?: string): Profile {
+  const functions = names.map(name => ({
+    name,
+    runtime: 'nodejs' as const,
+    url: 'file:///x',
+    signature: '1',
+    handler: 'a.b',
+  }));
+  return { functions, routes, environments: [], ...(dispatchHeader === undefined ? {} : { dispatchHeader }) };
+}
+
+function refusal(profile: Profile, asked: Asked, explain: boolean): string {
+  try {
+    createRouter(profile, explain)(exchangeOf(asked));
+  } catch (error) {
+    assert.instance(error, GatewayError);
+    assert.is((error as GatewayError).code, 'ROUTE_NOT_FOUND');
+    return (error as Error).message;
+  }
+  throw new Error('not refused');
+}
+
+const kind = suite('kindOf');
+
+kind('should trust the control path before the path', () => {
+  const cases: [string, string, string, string][] = [
+    ['/initialize', 'POST', '/initialize', 'initialize'],
+    ['/pre-freeze', 'GET', '/anything', 'pre-freeze'],
+    ['/pre-stop', 'GET', '/pre-stop', 'pre-stop'],
+    ['/invoke', 'POST', '/invoke', 'event'],
+    ['/http-invoke', 'GET', '/pre-stop', 'http'],
+    ['/http-invoke', 'POST', '/initialize', 'http'],
+    ['/unknown', 'POST', '/invoke', 'http'],
+    ['constructor', 'POST', '/invoke', 'http'],
+    ['', 'POST', '/invoke', 'event'],
+  ];
+  for (const [control, method, url, expected] of cases) {
+    assert.is(
+      kindOf(requestOf({ method, url, headers: { 'x-fc-control-path': control } }), url),
+      expected,
+      `${control} ${method} ${url}`,
+    );
+  }
+});
+
+kind('should go by method and path without one', () => {
+  const cases: [string, string, string][] = [
+    ['POST', '/initialize', 'initialize'],
+    ['POST', '/initialize?a=b', 'initialize'],
+    ['GET', '/pre-freeze', 'pre-freeze'],
+    ['GET', '/pre-stop', 'pre-stop'],
+    ['POST', '/invoke', 'event'],
+    ['GET', '/invoke', 'http'],
+    ['GET', '/initialize', 'http'],
+    ['POST', '/invoke/x', 'http'],
+    ['POST', '/pre-stop', 'http'],
+  ];
+  for (const [method, url, expected] of cases)
+    assert.is(kindOf(requestOf({ method, url }), url), expected, `${method} ${url}`);
+});
+
+kind.run();
+
+const url = suite('urlOf');
+
+url('should give the origin form, without the proxy prefix of FC 2.0', () => {
+  const cases: [string, string][] = [
+    ['/a?b=c', '/a?b=c'],
+    ['http://host/a?b', '/a?b'],
+    ['http://host', '/'],
+    ['http://host?b', '/?b'],
+    ['*', '*'],
+    ['/2016-08-15/proxy/svc/fn/a?b', '/a?b'],
+    ['/2016-08-15/proxy/svc.LATEST/fn', '/'],
+    ['/2016-08-15/proxy/svc/fn?b', '/?b'],
+    ['/2016-08-15/proxy/svc', '/2016-08-15/proxy/svc'],
+    ['//host/a', '//host/a'],
+  ];
+  for (const [given, expected] of cases) assert.is(urlOf(requestOf({ url: given })), expected, given);
+});
+
+url.run();
+
+const router = suite('createRouter');
+
+router('should try routes in order and fill in parameters', () => {
+  const find = createRouter(
+    profileOf(
+      ['img', 'any', 'ev', 'post', 'fc', 'host', 'deep'],
+      [
+        { event: true, function: 'ev' },
+        { path: '/img/*', function: 'img' },
+        { path: '/a.b', method: 'POST', function: 'post' },
+        { fcFunction: 'x', function: 'fc' },
+        { host: 'Example.com', function: 'host' },
+        { path: '/x/:id/y', function: 'deep' },
+        { path: '/run/:name', function: ':name' },
+        { event: false, path: '/*', function: 'any' },
+      ],
+    ),
+    false,
+  );
+  const cases: [Asked, string][] = [
+    [{ method: 'POST', url: '/invoke' }, 'ev'],
+    [{ url: '/img/a/b.png?x' }, 'img'],
+    [{ url: '/img/' }, 'img'],
+    [{ url: '/img' }, 'any'],
+    [{ method: 'POST', url: '/a.b' }, 'post'],
+    [{ method: 'POST', url: '/aXb' }, 'any'],
+    [{ url: '/a.b' }, 'any'],
+    [{ headers: { 'x-fc-function-name': 'x' } }, 'fc'],
+    [{ headers: { host: 'example.COM:9000' } }, 'host'],
+    [{ url: '/x/1/y' }, 'deep'],
+    [{ url: '/x/1/2/y' }, 'any'],
+    [{ url: '/run/hel%20lo' }, 'hel lo'],
+    [{ url: '/run/%ff' }, 'any'],
+    [{ url: '/run/' }, 'any'],
+  ];
+  for (const [asked, expected] of cases) assert.is(find(exchangeOf(asked)), expected, JSON.stringify(asked));
+});
+
+router('should serve everything with the only function, else by x-fc-function-name', () => {
+  assert.is(createRouter(profileOf(['one'], []), false)(exchangeOf({ url: '/x' })), 'one');
+  const two = profileOf(['one', 'two'], []);
+  assert.is(createRouter(two, false)(exchangeOf({ headers: { 'x-fc-function-name': 'two' } })), 'two');
+  assert.match(refusal(two, { headers: { 'x-fc-function-name': 'three' } }, true), 'one of one, two');
+});
+
+router('should say which routes exist only where it may', () => {
+  const profile = profileOf(['one'], [{ path: '/one', function: 'one' }]);
+  assert.is(refusal(profile, { url: '/two' }, true), 'no route for GET /two; routes: /one → one');
+  assert.is(refusal(profile, { url: '/two?secret' }, false), 'no route for GET /two');
+  assert.match(refusal(profileOf([], []), {}, true), 'there are no functions');
+});
+
+router('should let the dispatch header name the function', () => {
+  const find = createRouter(profileOf(['one', 'two'], [{ function: 'one' }], 'x-dispatch'), false);
+  assert.is(find(exchangeOf({ headers: { 'x-dispatch': 'function:two' } })), 'two');
+  assert.is(find(exchangeOf({ headers: { 'x-dispatch': 'two' } })), 'two');
+  assert.is(find(exchangeOf({})), 'one');
+});
+
+router.run();
