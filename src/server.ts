@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Agent } from './agent.ts';
 import { type Config, MAX_SECONDS } from './config.ts';
@@ -14,6 +14,13 @@ import { createRouter, kindOf, pathOf, urlOf } from './router.ts';
 
 /** 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight. */
 const MAX_HEADER_BYTES = 64 * 1024;
+
+const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
+  maxHeaderSize: MAX_HEADER_BYTES,
+  noDelay: true,
+  // `malformed` says it with our words, and on the Nodes that do not check it too
+  requireHostHeader: false,
+};
 
 /** FC's name for each hook in its log markers; an invocation is `Invoke`. */
 const MARKER: Readonly<Record<Kind, string>> = {
@@ -52,7 +59,7 @@ export function createGateway(
   };
 
   const onRequest = (req: IncomingMessage, res: ServerResponse): void => handle(gateway, req, res);
-  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, noDelay: true }, onRequest);
+  const server = createServer(OPTIONS, onRequest);
   // without this node:http asks for the whole body before it is known whether anyone wants it
   server.on('checkContinue', onRequest);
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => refuse(gateway, error, socket));

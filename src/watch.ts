@@ -1,4 +1,4 @@
-import { type FSWatcher, readdirSync, watch } from 'node:fs';
+import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import { join } from 'node:path';
 
 /** One save is several events, and an editor may write a file in steps; what follows within this belongs together. */
@@ -19,27 +19,29 @@ export function watchFolder(
   matches: (file: string) => boolean,
   onChange: () => void,
 ): () => void {
-  const watchers: FSWatcher[] = [];
+  const watchers = new Map<string, FSWatcher>();
   let timer: NodeJS.Timeout | undefined;
 
-  function onEvent(_: string, file: string | Buffer | null): void {
-    if (file === null || !matches(file.toString())) return;
+  function onEvent(path: string, file: string): void {
+    if (deep && isFolder(join(path, file))) add(join(path, file));
+    else if (!matches(file)) return;
     clearTimeout(timer);
     timer = setTimeout(onChange, SETTLE_MS);
   }
 
+  function remove(path: string): void {
+    watchers.get(path)?.close();
+    watchers.delete(path);
+  }
+
   function add(path: string): void {
-    if (watchers.length === MAX_FOLDERS) return;
+    if (watchers.has(path) || watchers.size === MAX_FOLDERS) return;
     try {
-      const watcher = watch(path, onEvent);
-      // removed folders and exhausted handles arrive as 'error'; the gateway goes on without the watch
-      watcher.on('error', () => watcher.close());
-      watchers.push(watcher);
-      if (!deep) return;
-      for (const entry of readdirSync(path, { withFileTypes: true })) {
-        if (entry.isDirectory() && entry.name !== 'node_modules' && !entry.name.startsWith('.'))
-          add(join(path, entry.name));
-      }
+      const watcher = watch(path, (_, file) => onEvent(path, String(file)));
+      // a folder that went away, or no handle left: the gateway goes on without this watch
+      watcher.on('error', () => remove(path));
+      watchers.set(path, watcher);
+      if (deep) for (const entry of readdirSync(path)) if (isFolder(join(path, entry))) add(join(path, entry));
     } catch {
       // missing or unreadable: who loads from it reports that
     }
@@ -48,6 +50,11 @@ export function watchFolder(
   add(folder);
   return () => {
     clearTimeout(timer);
-    for (const watcher of watchers) watcher.close();
+    for (const path of [...watchers.keys()]) remove(path);
   };
+}
+
+function isFolder(path: string): boolean {
+  if (/[\\/](node_modules|\.[^\\/]*)$/.test(path)) return false;
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }

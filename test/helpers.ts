@@ -228,7 +228,7 @@ export async function withServer(options: ServerOptions, body: (server: Server) 
   try {
     await body(server);
   } catch (error) {
-    if (error instanceof Error) error.message += `\n--- output of the server\n${server.output()}`;
+    if (error instanceof Error) error.message += `\n--- output of the server\n${server.output().slice(-2000)}`;
     throw error;
   } finally {
     await server.stop();
@@ -273,6 +273,8 @@ export function open(
     request.on('response', done);
     request.on('error', fail);
   });
+  // who destroys a request does not wait for its reply
+  reply.catch(() => {});
   if (body === undefined || typeof body === 'string' || Buffer.isBuffer(body)) {
     if (body !== undefined) request.setHeader('content-length', Buffer.byteLength(body));
     request.end(body);

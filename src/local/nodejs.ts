@@ -60,7 +60,8 @@ export class ServerResponse extends Writable {
   /** Body written before the head. */
   readonly #held: Buffer[] = [];
   #pending: { chunk: Buffer; done: () => void } | undefined;
-  #headersSent = false;
+  /** As it was when it was sent: what is set later does not count. */
+  #head: { status: number; headers: readonly string[] } | undefined;
   #isHeadOut = false;
   #isEndOut = false;
   #isDue = false;
@@ -78,7 +79,7 @@ export class ServerResponse extends Writable {
   }
 
   get headersSent(): boolean {
-    return this.#headersSent;
+    return this.#head !== undefined;
   }
 
   /** Names are case-sensitive. */
@@ -124,15 +125,15 @@ export class ServerResponse extends Writable {
     } else {
       for (const [name, value] of Object.entries(fields)) this.setHeader(name, value);
     }
-    if (!this.#headersSent) {
-      this.#headersSent = true;
+    if (this.#head === undefined) {
+      this.#head = { status: statusCode, headers: flatten(this.#headers) };
       this.#schedule();
     }
     return this;
   }
 
   override _write(chunk: Buffer, _: BufferEncoding, callback: () => void): void {
-    if (this.#headersSent) {
+    if (this.#head !== undefined) {
       this.#pending = { chunk, done: callback };
       this.#schedule();
     } else {
@@ -144,7 +145,7 @@ export class ServerResponse extends Writable {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     if (error === null && this.writableFinished) {
-      this.#headersSent = true;
+      this.flushHeaders();
       this.#flush();
     } else {
       if (!this.#isCancelled && !this.#isEndOut) {
@@ -181,7 +182,7 @@ export class ServerResponse extends Writable {
 
   /** Sends what is there, in order: the body held from before the head, the chunk being written, the end. */
   #flush(): void {
-    if (this.#isBusy || this.#isEndOut || !this.#headersSent) return;
+    if (this.#isBusy || this.#isEndOut || this.#head === undefined) return;
     const pending = this.#pending;
     if (this.#held.length > 0) {
       this.#send(Buffer.concat(this.#held.splice(0)), 0, () => this.#flush());
@@ -213,7 +214,8 @@ export class ServerResponse extends Writable {
       this.#sink.data(piece, isEnd);
     } else {
       this.#isHeadOut = true;
-      this.#sink.head(this.statusCode, flatten(this.#headers), piece, isEnd);
+      const { status, headers } = this.#head ?? { status: this.statusCode, headers: [] };
+      this.#sink.head(status, headers, piece, isEnd);
     }
   }
 }

@@ -33,6 +33,7 @@ export async function runWorker(): Promise<void> {
   if (port === null) throw new Error('runWorker: expected a worker thread');
   const init = workerData as WorkerInit;
   const calls = new Map<number, Call>();
+  let handler: Handler;
   const post = (message: FromWorker): void => port.postMessage(message);
   /** A piece has a memory of its own, so it is handed over and not copied once more. */
   const postPiece = (message: FromWorker, piece: Uint8Array | undefined): void =>
@@ -41,17 +42,6 @@ export async function runWorker(): Promise<void> {
 
   Object.defineProperty(process, 'versions', { value: Object.freeze({ ...process.versions, noslated: NOSLATED }) });
   weigh(init.memory, bytes => post(['overweight', bytes]));
-
-  let handler: Handler;
-  try {
-    const initializer =
-      init.initializer === undefined ? undefined : load<Initializer>(init.folder, init.initializer, 'Initializer');
-    handler = loadLater(() => load<Handler>(init.folder, init.handler, 'Handler'));
-    await initializer?.(context());
-  } catch (error) {
-    post(['broken', toRemote(error)]);
-    return;
-  }
 
   async function invoke(id: number, head: InvokeHead, piece: Uint8Array | undefined, isEnd: boolean): Promise<void> {
     const req = new IncomingMessage(head, bytes => post(['credit', id, bytes]));
@@ -101,6 +91,7 @@ export async function runWorker(): Promise<void> {
     call.res.cancel();
   }
 
+  // before the initializer: a thread that listens to nothing ends
   port.on('message', (message: ToWorker) => {
     switch (message[0]) {
       case 'invoke':
@@ -117,6 +108,15 @@ export async function runWorker(): Promise<void> {
         break;
     }
   });
+  try {
+    const initializer =
+      init.initializer === undefined ? undefined : load<Initializer>(init.folder, init.initializer, 'Initializer');
+    handler = loadLater(() => load<Handler>(init.folder, init.handler, 'Handler'));
+    await initializer?.(context());
+  } catch (error) {
+    post(['broken', toRemote(error)]);
+    return;
+  }
   post(['ready']);
 }
 

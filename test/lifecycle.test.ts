@@ -1,0 +1,225 @@
+import * as assert from 'uvu/assert';
+import { ask, get, open, raw, startServer, suite, within, withServer } from './helpers.ts';
+
+const HELLO =
+  'exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end("hello " + req.method + " " + req.url); };';
+
+/** Answers when told to by another request. */
+const GATE = `
+  const waiting = [];
+  exports.handler = async (ctx, req, res) => {
+    if (req.url === '/open') { for (const { end } of waiting.splice(0)) end(); return res.end('opened'); }
+    waiting.push({ end() { res.writeHead(200); res.end('through'); } });
+    console.log('at the gate');
+  };`;
+
+const hooks = suite('lifecycle hooks');
+
+hooks('should answer each hook with 200, again and again, and by its control path', async () => {
+  await withServer({ functions: { hello: HELLO } }, async ({ port }) => {
+    const calls: [string, string, string?][] = [
+      ['POST', '/initialize'],
+      ['POST', '/initialize'],
+      ['POST', '/initialize', '/initialize'],
+      ['GET', '/pre-freeze'],
+      ['GET', '/pre-freeze', '/pre-freeze'],
+    ];
+    for (const [method, path, control = ''] of calls) {
+      const reply = await ask(port, { method, path, headers: { 'x-fc-control-path': control } });
+      assert.equal([reply.status, reply.body.length], [200, 0], `${method} ${path} ${control}`);
+    }
+  });
+});
+
+hooks('should pass a reserved path on when an HTTP trigger asks for it', async () => {
+  await withServer({ functions: { hello: HELLO } }, async ({ port }) => {
+    const headers = { 'x-fc-control-path': '/http-invoke' };
+    for (const [method, path] of [
+      ['GET', '/pre-stop'],
+      ['GET', '/pre-freeze'],
+      ['POST', '/initialize'],
+      ['POST', '/invoke'],
+    ] as const) {
+      const reply = await ask(port, { method, path, headers });
+      assert.equal([reply.status, reply.body.toString()], [200, `hello ${method} ${path}`]);
+    }
+  });
+});
+
+hooks('should not initialize before every reserved worker is ready', async () => {
+  const source = `
+    exports.initializer = async () => { console.log('initialized'); };
+    exports.handler = async (ctx, req, res) => res.end(process.env.NOSLATE_WORKER_ID);`;
+  const overrides = { warm: { initializer: 'index.initializer', worker: { reservationCount: 2 } } };
+  await withServer({ functions: { warm: source }, overrides }, async ({ port, lines, access }) => {
+    const headers = { 'x-fc-initialization-timeout': '10', 'x-fc-request-id': 'init' };
+    const reply = await ask(port, { method: 'POST', path: '/initialize', headers });
+    assert.is(reply.status, 200);
+    await access('init');
+    assert.is(lines().filter(({ message }) => message === 'worker ready').length, 2);
+  });
+});
+
+hooks('should answer 404 with the reason when a reserved worker cannot start', async () => {
+  const functions = {
+    broken: 'exports.handler = async () => {}; exports.initializer = () => { throw new Error("secret detail"); };',
+  };
+  const overrides = { broken: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
+  await withServer({ functions, overrides }, async ({ port, line }) => {
+    const reply = await ask(port, {
+      method: 'POST',
+      path: '/initialize',
+      headers: { 'x-fc-initialization-timeout': '10' },
+    });
+    assert.is(reply.status, 404);
+    assert.is(reply.json()['errorType'], 'INITIALIZER_FAILED');
+    assert.is(reply.json()['errorMessage'], 'function "broken" could not be initialized');
+    await line(
+      'the detail',
+      ({ message, error }) => message === 'worker exited' && JSON.stringify(error).includes('secret detail'),
+    );
+  });
+});
+
+hooks('should answer in time when the worker is not ready by x-fc-initialization-timeout', async () => {
+  const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
+  const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
+  await withServer({ functions, overrides }, async ({ port }) => {
+    const reply = await ask(port, {
+      method: 'POST',
+      path: '/initialize',
+      headers: { 'x-fc-initialization-timeout': '1' },
+    });
+    assert.equal([reply.status, reply.json()['errorMessage']], [404, 'not ready within 900 ms']);
+  });
+});
+
+hooks('should print FC’s markers around every request when asked to', async () => {
+  await withServer({ functions: { hello: HELLO }, args: ['--fc-log', 'on'] }, async ({ port, output, access }) => {
+    const call = async (id: string, method: string, path: string): Promise<void> => {
+      await ask(port, { method, path, headers: { 'x-fc-request-id': id } });
+      await access(id);
+    };
+    await call('a', 'POST', '/initialize');
+    await call('b', 'POST', '/invoke');
+    await call('c', 'GET', '/x');
+    await call('d', 'GET', '/pre-freeze');
+    const markers = output()
+      .split('\n')
+      .filter(line => line.startsWith('FC '));
+    assert.equal(markers, [
+      'FC Initialize Start RequestId: a',
+      'FC Initialize End RequestId: a',
+      'FC Invoke Start RequestId: b',
+      'FC Invoke End RequestId: b',
+      'FC Invoke Start RequestId: c',
+      'FC Invoke End RequestId: c',
+      'FC PreFreeze Start RequestId: d',
+      'FC PreFreeze End RequestId: d',
+    ]);
+  });
+  const functions = { fail: 'exports.handler = async () => { throw new Error("x"); };' };
+  await withServer({ functions, args: ['--fc-log', 'on'] }, async ({ port, output, access }) => {
+    await ask(port, { headers: { 'x-fc-request-id': 'e' } });
+    await access('e');
+    assert.match(output(), 'FC Invoke End RequestId: e, Error: Unhandled function error\n');
+  });
+});
+
+hooks('should answer the health check, and log nothing of it', async () => {
+  await withServer(
+    { functions: { hello: HELLO }, args: ['--health-path', '/healthz'] },
+    async ({ port, output, access }) => {
+      for (const path of ['/healthz', '/healthz?x=1']) assert.is((await ask(port, { path })).status, 200);
+      assert.is((await ask(port, { method: 'HEAD', path: '/healthz' })).status, 200);
+      const posted = await ask(port, { method: 'POST', path: '/healthz', headers: { 'x-fc-request-id': 'posted' } });
+      assert.is(posted.body.toString(), 'hello POST /healthz');
+      await access('posted');
+      assert.not.match(output(), '"path":"/healthz","function":""');
+    },
+  );
+});
+
+hooks.run();
+
+const stop = suite('stopping');
+
+stop('should let calls in flight finish on SIGTERM, refuse new ones, and end with 0', async () => {
+  const server = await startServer({ functions: { gate: GATE } });
+  const held = open(server.port, { path: '/wait' });
+  await server.line('the call at the gate', ({ message }) => message === 'at the gate');
+  const pooled = await raw(server.port);
+  server.process.kill('SIGTERM');
+  await server.line('draining', ({ message }) => message === 'draining');
+  const refused = await ask(server.port, { path: '/open' });
+  assert.equal(
+    [refused.status, refused.json()['errorType'], refused.headers['connection']],
+    [503, 'DRAINING', 'close'],
+  );
+  const event = await ask(server.port, { method: 'POST', path: '/invoke' });
+  assert.equal([event.status, event.headers['x-fc-status']], [404, '404']);
+  pooled.socket.destroy();
+  held.request.destroy();
+  assert.is(await within(10_000, server.exit, 'the end'), 0);
+});
+
+stop('should answer the call in flight to its last byte before it ends', async () => {
+  const functions = {
+    two: `
+      let second;
+      exports.handler = async (ctx, req, res) => {
+        res.writeHead(200);
+        res.write('first');
+        process.on('second', () => res.end('second'));
+        setInterval(() => { if (globalThis.go) { globalThis.go = false; process.emit('second'); } }, 5).unref();
+        req.on('data', () => { globalThis.go = true; });
+      };`,
+  };
+  const server = await startServer({ functions });
+  const client = await raw(server.port, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n');
+  await client.until('first');
+  server.process.kill('SIGTERM');
+  await server.line('draining', ({ message }) => message === 'draining');
+  client.socket.write('x');
+  assert.match(await within(10_000, client.closed, 'the end of the connection'), /second\r\n0\r\n\r\n$/);
+  assert.is(await within(10_000, server.exit, 'the end'), 0);
+});
+
+stop('should give up on a call that outlasts SERVER_DRAIN_TIMEOUT', async () => {
+  const server = await startServer({ functions: { gate: GATE }, env: { SERVER_DRAIN_TIMEOUT: '1' } });
+  const client = await raw(server.port, get('/wait'));
+  await server.line('the call at the gate', ({ message }) => message === 'at the gate');
+  server.process.kill('SIGTERM');
+  assert.is(await within(10_000, server.exit, 'the end'), 0);
+  assert.match(server.output(), 'drain timeout passed');
+  await within(5000, client.closed, 'the client to be told');
+});
+
+stop('should drain on /pre-stop, answer 200 when nothing is in flight, and end with 0', async () => {
+  const server = await startServer({ functions: { gate: GATE } });
+  const held = await raw(server.port, get('/wait'));
+  await server.line('the call at the gate', ({ message }) => message === 'at the gate');
+  const preStop = await raw(server.port, get('/pre-stop', 'x-fc-request-id: stop\r\n'));
+  for (;;) if ((await ask(server.port, { path: '/wait' })).status === 503) break;
+  assert.is(preStop.received(), '');
+  held.socket.destroy();
+  await preStop.until('HTTP/1.1 200 OK');
+  assert.is(await within(10_000, server.exit, 'the end'), 0);
+});
+
+stop('should end at once with 0 on SIGINT, and on a second SIGTERM', async () => {
+  for (const signals of [['SIGINT'], ['SIGTERM', 'SIGTERM']] as const) {
+    const server = await startServer({ functions: { gate: GATE } });
+    const client = await raw(server.port, get('/wait'));
+    await server.line('the call at the gate', ({ message }) => message === 'at the gate');
+    server.process.kill(signals[0]);
+    if (signals[1] !== undefined) {
+      await server.line('draining', ({ message }) => message === 'draining');
+      server.process.kill(signals[1]);
+    }
+    assert.is(await within(5000, server.exit, 'the end'), 0, signals.join());
+    client.socket.destroy();
+  }
+});
+
+stop.run();
