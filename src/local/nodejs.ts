@@ -60,9 +60,9 @@ export class ServerResponse extends Writable {
   /** Body written before the head. */
   readonly #held: Buffer[] = [];
   #pending: { chunk: Buffer; done: () => void } | undefined;
-  /** As it was when it was sent: what is set later does not count. */
+  /** The head until it is out, as it was at `writeHead`: what is set later does not count. */
   #head: { status: number; headers: readonly string[] } | undefined;
-  #isHeadOut = false;
+  #headersSent = false;
   #isEndOut = false;
   #isDue = false;
   #isBusy = false;
@@ -79,7 +79,7 @@ export class ServerResponse extends Writable {
   }
 
   get headersSent(): boolean {
-    return this.#head !== undefined;
+    return this.#headersSent;
   }
 
   /** Names are case-sensitive. */
@@ -125,7 +125,8 @@ export class ServerResponse extends Writable {
     } else {
       for (const [name, value] of Object.entries(fields)) this.setHeader(name, value);
     }
-    if (this.#head === undefined) {
+    if (!this.#headersSent) {
+      this.#headersSent = true;
       this.#head = { status: statusCode, headers: flatten(this.#headers) };
       this.#schedule();
     }
@@ -133,7 +134,7 @@ export class ServerResponse extends Writable {
   }
 
   override _write(chunk: Buffer, _: BufferEncoding, callback: () => void): void {
-    if (this.#head !== undefined) {
+    if (this.#headersSent) {
       this.#pending = { chunk, done: callback };
       this.#schedule();
     } else {
@@ -182,7 +183,7 @@ export class ServerResponse extends Writable {
 
   /** Sends what is there, in order: the body held from before the head, the chunk being written, the end. */
   #flush(): void {
-    if (this.#isBusy || this.#isEndOut || this.#head === undefined) return;
+    if (this.#isBusy || this.#isEndOut || !this.#headersSent) return;
     const pending = this.#pending;
     if (this.#held.length > 0) {
       this.#send(Buffer.concat(this.#held.splice(0)), 0, () => this.#flush());
@@ -191,7 +192,7 @@ export class ServerResponse extends Writable {
       this.#send(pending.chunk, pending.chunk.length, pending.done);
     } else {
       const isEnd = this.#isLast(0);
-      if (isEnd || !this.#isHeadOut) this.#post(undefined, isEnd);
+      if (isEnd || this.#head !== undefined) this.#post(undefined, isEnd);
     }
   }
 
@@ -210,13 +211,10 @@ export class ServerResponse extends Writable {
 
   #post(piece: Uint8Array | undefined, isEnd: boolean): void {
     if (isEnd) this.#isEndOut = true;
-    if (this.#isHeadOut) {
-      this.#sink.data(piece, isEnd);
-    } else {
-      this.#isHeadOut = true;
-      const { status, headers } = this.#head ?? { status: this.statusCode, headers: [] };
-      this.#sink.head(status, headers, piece, isEnd);
-    }
+    const head = this.#head;
+    this.#head = undefined;
+    if (head === undefined) this.#sink.data(piece, isEnd);
+    else this.#sink.head(head.status, head.headers, piece, isEnd);
   }
 }
 

@@ -277,6 +277,7 @@ function sendBody(
   send: (piece: undefined, isEnd: boolean) => void,
 ): () => void {
   let isWritten = true;
+  let hasEnded = false;
   const first: Buffer | null = body.read();
   const isWhole = body.complete === true && body.readableLength === 0;
 
@@ -284,13 +285,18 @@ function sendBody(
     isWritten = false;
     outlet.write(chunk, isLast, () => {
       isWritten = true;
-      if (body.isPaused() && !isLast) body.resume();
+      if (hasEnded) send(undefined, true);
+      else if (body.isPaused() && !isLast) body.resume();
     });
     if (!isWritten) body.pause();
   }
   let isStopped = false;
   const onData = (chunk: Buffer): void => write(chunk, false);
-  const onEnd = (): void => send(undefined, true);
+  const onEnd = (): void => {
+    // a paused stream still says that its last chunk was the last
+    if (isWritten) send(undefined, true);
+    else hasEnded = true;
+  };
 
   if (first === null) send(undefined, isWhole);
   else write(first, isWhole);

@@ -107,6 +107,23 @@ runtime('should hold a body written before the head until the end, whatever its 
   });
 });
 
+runtime('should take a body to its last byte from a function that stands still for a while', async () => {
+  const source = `
+    exports.handler = async (ctx, req, res) => {
+      await new Promise(done => setTimeout(done, 20));
+      let bytes = 0;
+      for await (const chunk of req) bytes += chunk.length;
+      res.writeHead(200);
+      res.end(String(bytes));
+    };`;
+  await serve(source, {}, async call => {
+    for (let size = 100_000; size < 600_000; size += 33_333) {
+      const reply = await call({ body: Buffer.alloc(size) });
+      assert.is(Number(reply.body), size);
+    }
+  });
+});
+
 runtime('should answer with nothing but a head, and with one large write', async () => {
   const source = `
     exports.handler = async (ctx, req, res) => {
