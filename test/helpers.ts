@@ -18,6 +18,8 @@ export const SERVER_FILE: string = resolve('dist/server.js');
 
 /** What is left behind when this process ends: children to kill, folders to remove. */
 const leftovers = new Set<() => void>();
+// each bundled test file has a copy of this module, and uvu runs them all in one process
+process.setMaxListeners(0);
 process.on('exit', () => {
   for (const remove of leftovers) remove();
 });

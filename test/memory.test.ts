@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
-import { open, type Server, suite, withServer, within } from './helpers.ts';
+import { open, type Server, suite, within, withServer } from './helpers.ts';
 
 const MIB = 1024 * 1024;
 const TOTAL = 1024 * MIB;
@@ -91,31 +91,37 @@ const memory = suite('memory');
 
 // Only Linux tells how much memory another process has.
 if (process.platform === 'linux') {
-  memory('should not grow by more than 32 MiB while 1 GiB comes down to a reader that stands still for 5 s', async () => {
-    await withServer({ functions, profile }, async server => {
-      await download(server, 256 * MIB, false);
-      let received = 0;
-      const grown = await growth(server, async () => {
-        received = await download(server, TOTAL, true);
+  memory(
+    'should not grow by more than 32 MiB while 1 GiB comes down to a reader that stands still for 5 s',
+    async () => {
+      await withServer({ functions, profile }, async server => {
+        await download(server, 256 * MIB, false);
+        let received = 0;
+        const grown = await growth(server, async () => {
+          received = await download(server, TOTAL, true);
+        });
+        assert.is(received, TOTAL);
+        if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
+        assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
       });
-      assert.is(received, TOTAL);
-      if (process.env["SHOW_MEMORY"]) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
-      assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
-    });
-  });
+    },
+  );
 
-  memory('should not grow by more than 32 MiB while 1 GiB goes up to a function that stands still for 5 s', async () => {
-    await withServer({ functions, profile }, async server => {
-      await upload(server, 256 * MIB, '/up');
-      let taken = 0;
-      const grown = await growth(server, async () => {
-        taken = await upload(server, TOTAL, '/stall');
+  memory(
+    'should not grow by more than 32 MiB while 1 GiB goes up to a function that stands still for 5 s',
+    async () => {
+      await withServer({ functions, profile }, async server => {
+        await upload(server, 256 * MIB, '/up');
+        let taken = 0;
+        const grown = await growth(server, async () => {
+          taken = await upload(server, TOTAL, '/stall');
+        });
+        assert.is(taken, TOTAL);
+        if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
+        assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
       });
-      assert.is(taken, TOTAL);
-      if (process.env["SHOW_MEMORY"]) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
-      assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
-    });
-  });
+    },
+  );
 }
 
 memory.run();

@@ -152,7 +152,7 @@ export function createPool(initial: ReplicaSpec, log: Log): Pool {
 
   function retire(): void {
     for (const replica of replicas) {
-      if (replica.state === 'ready' && replica.active > 0) retired.add(replica);
+      if (replica.state !== 'starting' && replica.active > 0) retired.add(replica);
       else replica.end();
     }
     replicas = [];

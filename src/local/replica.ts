@@ -30,8 +30,8 @@ export interface ReplicaEvents {
 /** One worker of a function. */
 export interface Replica {
   readonly name: string;
-  /** `ending` once it was told to, or has died. */
-  readonly state: 'starting' | 'ready' | 'ending';
+  /** `silent` while it does not hear that a deadline has passed; `ending` once it was told to, or has died. */
+  readonly state: 'starting' | 'ready' | 'silent' | 'ending';
   /** Calls that hold a slot. */
   readonly active: number;
   invoke(call: Call): void;
@@ -175,6 +175,10 @@ export function startReplica(name: string, spec: ReplicaSpec, log: Log, events: 
       }
       case 'cancelled':
         entry.isHeard = true;
+        if (state === 'silent' && ![...entries.values()].some(isUnheard)) {
+          state = 'ready';
+          events.onRelease();
+        }
         if (message[2]) {
           if (Date.now() >= entry.call.metadata.deadline && entry.inlet === undefined) {
             log.warn(`${what} returned, but never ended its response`, { requestId: entry.call.metadata.requestId });
@@ -203,7 +207,9 @@ export function startReplica(name: string, spec: ReplicaSpec, log: Log, events: 
     entry.isCancelled = true;
     entry.stopBody();
     post(['cancel', id]);
+    // whoever leaves early says nothing about the worker; one that let a deadline pass may be stuck
     const left = Math.max(BLOCKED_MS, entry.call.metadata.deadline - Date.now());
+    if (left === BLOCKED_MS && state === 'ready') state = 'silent';
     entry.timer = setTimeout(() => {
       if (entry.isHeard) release(id);
       else kill(new GatewayError('WORKER_EXITED', `the worker of ${what} was ended: it blocked its event loop`));
@@ -361,6 +367,8 @@ function folderOf({ name, url }: FunctionProfile): string {
   }
   throw unavailable(`url ${url}: expected a folder`);
 }
+
+const isUnheard = ({ isCancelled, isHeard }: Entry): boolean => isCancelled && !isHeard;
 
 function toError({ name, message, stack }: RemoteError): Error {
   return Object.assign(new Error(message), { name, stack: stack ?? message });

