@@ -65,7 +65,11 @@ export function createLog(mode: LogMode, write: (text: string) => void = text =>
     if (mode !== 'off') line(render(level, message, fields ?? {}));
   };
   function access(entry: Access): void {
-    if (mode !== 'off') line(mode === 'pretty' ? prettyAccess(entry) : json('info', 'request', { ...entry }));
+    if (mode === 'off') return;
+    const time = new Date().toISOString();
+    line(
+      mode === 'pretty' ? prettyAccess(entry) : JSON.stringify({ time, level: 'info', message: 'request', ...entry }),
+    );
   }
   return { info: log('info'), warn: log('warn'), error: log('error'), access, line, flush };
 }

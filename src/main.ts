@@ -85,7 +85,7 @@ function main(): void {
 
   let isStopping = false;
   function stop(): void {
-    if (isStopping) exit();
+    if (isStopping) return;
     isStopping = true;
     log.info('draining', { invocations: gateway.invocations.size });
     gateway
@@ -97,7 +97,7 @@ function main(): void {
     log.flush();
     process.exit(0);
   }
-  process.on('SIGTERM', stop);
+  process.on('SIGTERM', () => (isStopping ? exit() : stop()));
   // a person at a terminal: at once
   process.on('SIGINT', exit);
 }

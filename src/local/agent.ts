@@ -5,7 +5,7 @@ import type { Log } from '../log.ts';
 import type { FunctionProfile } from '../profile.ts';
 import { watchFolder } from '../watch.ts';
 import { createPool, type Pool } from './pool.ts';
-import type { ReplicaSpec } from './replica.ts';
+import type { ThreadSpec } from './thread.ts';
 
 /** A function that is being served. */
 interface Served {
@@ -27,7 +27,7 @@ const CODE_FILE = /\.([cm]?js|json|node)$/;
 export function createLocalAgent(workerFile: string, log: Log): Agent {
   const functions = new Map<string, Served>();
 
-  function serve(profile: FunctionProfile, spec: ReplicaSpec, fingerprint: string): void {
+  function serve(profile: FunctionProfile, spec: ThreadSpec, fingerprint: string): void {
     const { name, url } = profile;
     const ignored = notApplied(profile);
     if (ignored.length > 0)

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 
 /**
@@ -56,6 +57,56 @@ export function createOutlet(post: (piece: Uint8Array, isEnd: boolean) => void):
       rest = undefined;
       dropped?.done();
     },
+  };
+}
+
+/**
+ * Sends a body as far as credit allows. What has arrived already travels with the head: most requests are
+ * one message. Returns the function that stops it and leaves the rest unread.
+ */
+export function sendBody(
+  body: Readable & Partial<Pick<IncomingMessage, 'complete'>>,
+  outlet: Outlet,
+  send: (piece: undefined, isEnd: boolean) => void,
+): () => void {
+  let isWritten = true;
+  let hasEnded = false;
+  let isStopped = false;
+
+  function write(chunk: Buffer, isLast: boolean): void {
+    isWritten = false;
+    outlet.write(chunk, isLast, () => {
+      isWritten = true;
+      if (isStopped || isLast) return;
+      if (hasEnded) send(undefined, true);
+      else if (body.isPaused()) body.resume();
+    });
+    if (!isWritten) body.pause();
+  }
+  const onData = (chunk: Buffer): void => write(chunk, false);
+  const onEnd = (): void => {
+    // a paused stream still says that its last chunk was the last
+    if (isWritten) send(undefined, true);
+    else hasEnded = true;
+  };
+
+  const first: Buffer | null = body.read();
+  const isWhole = body.complete === true && body.readableLength === 0;
+  if (first === null) send(undefined, isWhole);
+  else write(first, isWhole);
+  if (isWhole) return () => {};
+
+  body.on('data', onData);
+  body.on('end', onEnd);
+  if (isWritten) body.resume();
+  return () => {
+    // only once: after the answer the rest is let run out, and must not be stopped again
+    if (isStopped) return;
+    isStopped = true;
+    body.off('data', onData);
+    body.off('end', onEnd);
+    outlet.close();
+    body.pause();
   };
 }
 

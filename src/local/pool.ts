@@ -4,7 +4,8 @@ import { type Code, GatewayError, toGatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { WORKER_DEFAULTS } from '../profile.ts';
 import { type Call, createCall } from './call.ts';
-import { type Replica, type ReplicaSpec, startReplica } from './replica.ts';
+import { type Replica, startReplica } from './replica.ts';
+import type { ThreadSpec } from './thread.ts';
 
 /** The workers of one function and the calls that wait for one. */
 export interface Pool {
@@ -12,7 +13,7 @@ export interface Pool {
   /** Resolves when `reservationCount` workers are ready; rejects when one cannot be. */
   warm(): Promise<void>;
   /** Serves new calls from new workers; the old ones end when their calls have. */
-  renew(spec: ReplicaSpec): void;
+  renew(spec: ThreadSpec): void;
   /** The function is no more: waiting calls fail, running ones finish. */
   remove(): void;
   /** Ends all workers now; calls in flight fail. */
@@ -24,7 +25,7 @@ const TOP_UP_MS = 10_000;
 const IDLE_MS = 60_000;
 
 /** Makes the pool of a function; its reserved workers start at once. */
-export function createPool(initial: ReplicaSpec, log: Log): Pool {
+export function createPool(initial: ThreadSpec, log: Log): Pool {
   let spec = initial;
   let replicas: Replica[] = [];
   /** Replaced by `renew`, still at work. */

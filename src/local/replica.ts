@@ -1,22 +1,10 @@
-import { statSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
-import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import { DEFAULT_MEMORY, type FunctionProfile, type KeyValuePair, WORKER_DEFAULTS } from '../profile.ts';
+import { WORKER_DEFAULTS } from '../profile.ts';
 import type { Call } from './call.ts';
-import { createOutlet, Inlet, type Outlet } from './channel.ts';
-import type { FromWorker, InvokeHead, RemoteError, ToWorker, WorkerInit } from './messages.ts';
-
-/** What a replica is made from. */
-export interface ReplicaSpec {
-  /** Script of the worker thread. */
-  workerFile: string;
-  profile: FunctionProfile;
-  environments: readonly KeyValuePair[];
-}
+import { createOutlet, Inlet, type Outlet, sendBody } from './channel.ts';
+import type { FromWorker, InvokeHead, RemoteError, ToWorker } from './messages.ts';
+import { memoryOf, startThread, type ThreadSpec, tagLines } from './thread.ts';
 
 /** What a replica tells its pool. */
 export interface ReplicaEvents {
@@ -63,7 +51,7 @@ const MIB = 1024 * 1024;
  *
  * @throws {GatewayError} INVALID_RUNTIME, CODE_UNAVAILABLE, INITIALIZER_FAILED: it cannot even be started.
  */
-export function startReplica(name: string, spec: ReplicaSpec, log: Log, events: ReplicaEvents): Replica {
+export function startReplica(name: string, spec: ThreadSpec, log: Log, events: ReplicaEvents): Replica {
   const { profile } = spec;
   const what = `function ${JSON.stringify(profile.name)}`;
   const entries = new Map<number, Entry>();
@@ -72,8 +60,7 @@ export function startReplica(name: string, spec: ReplicaSpec, log: Log, events: 
   let wasReady = false;
   let failure: GatewayError | undefined;
 
-  const memory = profile.resourceLimit?.memory ?? DEFAULT_MEMORY;
-  const worker = startThread(name, spec, memory);
+  const worker = startThread(name, spec);
   const initializationTimeout = profile.worker?.initializationTimeout ?? WORKER_DEFAULTS.initializationTimeout;
   const initializing = setTimeout(() => {
     kill(new GatewayError('INITIALIZER_TIMEOUT', `${what} was not initialized within ${initializationTimeout} ms`));
@@ -130,7 +117,7 @@ export function startReplica(name: string, spec: ReplicaSpec, log: Log, events: 
   function overMemory(): GatewayError {
     return new GatewayError(
       'WORKER_EXITED',
-      `the worker of ${what} exceeded its memory of ${Math.round(memory / MIB)} MiB`,
+      `the worker of ${what} exceeded its memory of ${Math.round(memoryOf(profile) / MIB)} MiB`,
     );
   }
 
@@ -273,123 +260,8 @@ export function startReplica(name: string, spec: ReplicaSpec, log: Log, events: 
   };
 }
 
-/**
- * Sends a body as far as credit allows. What has arrived already travels with the head: most requests are
- * one message. Returns the function that stops it and leaves the rest unread.
- */
-function sendBody(
-  body: Readable & Partial<Pick<IncomingMessage, 'complete'>>,
-  outlet: Outlet,
-  send: (piece: undefined, isEnd: boolean) => void,
-): () => void {
-  let isWritten = true;
-  let hasEnded = false;
-  const first: Buffer | null = body.read();
-  const isWhole = body.complete === true && body.readableLength === 0;
-
-  function write(chunk: Buffer, isLast: boolean): void {
-    isWritten = false;
-    outlet.write(chunk, isLast, () => {
-      isWritten = true;
-      if (hasEnded) send(undefined, true);
-      else if (body.isPaused() && !isLast) body.resume();
-    });
-    if (!isWritten) body.pause();
-  }
-  let isStopped = false;
-  const onData = (chunk: Buffer): void => write(chunk, false);
-  const onEnd = (): void => {
-    // a paused stream still says that its last chunk was the last
-    if (isWritten) send(undefined, true);
-    else hasEnded = true;
-  };
-
-  if (first === null) send(undefined, isWhole);
-  else write(first, isWhole);
-  if (isWhole) return () => {};
-
-  body.on('data', onData);
-  body.on('end', onEnd);
-  if (isWritten) body.resume();
-  return () => {
-    // only once: after the answer the rest is let run out, and must not be stopped again
-    if (isStopped) return;
-    isStopped = true;
-    body.off('data', onData);
-    body.off('end', onEnd);
-    outlet.close();
-    body.pause();
-  };
-}
-
-function startThread(name: string, { workerFile, profile, environments }: ReplicaSpec, memory: number): Worker {
-  if (profile.runtime !== 'nodejs') {
-    throw new GatewayError(
-      'INVALID_RUNTIME',
-      `function ${JSON.stringify(profile.name)}: the local agent runs the nodejs runtime`,
-    );
-  }
-  const folder = folderOf(profile);
-  const workerData: WorkerInit = { folder, handler: profile.handler ?? '', initializer: profile.initializer, memory };
-  const env: Record<string, string> = {};
-  if (process.env['TZ'] !== undefined) env['TZ'] = process.env['TZ'];
-  for (const { key, value } of [...environments, ...(profile.environments ?? [])]) env[key] = value;
-  // these a profile cannot set, as on Noslate
-  Object.assign(env, { PATH: '/bin:/usr/bin', TERM: 'xterm', HOME: folder, NOSLATE_WORKER_ID: name });
-  try {
-    return new Worker(workerFile, {
-      workerData,
-      env,
-      stdout: true,
-      stderr: true,
-      execArgv: [...(profile.worker?.execArgv ?? [])],
-      resourceLimits: { maxOldGenerationSizeMb: Math.max(1, Math.floor((0.8 * memory) / MIB)) },
-    });
-  } catch (cause) {
-    throw new GatewayError(
-      'INITIALIZER_FAILED',
-      `the worker of function ${JSON.stringify(profile.name)} could not start`,
-      cause,
-    );
-  }
-}
-
-function folderOf({ name, url }: FunctionProfile): string {
-  const unavailable = (cause: unknown): GatewayError =>
-    new GatewayError('CODE_UNAVAILABLE', `the code of function ${JSON.stringify(name)} is not available`, cause);
-  if (!url.startsWith('file://'))
-    throw unavailable(`url ${url}: the local agent runs folders, expected a path or a file:// URL`);
-  try {
-    const folder = fileURLToPath(url);
-    if (statSync(folder).isDirectory()) return folder;
-  } catch (error) {
-    throw unavailable(error);
-  }
-  throw unavailable(`url ${url}: expected a folder`);
-}
-
 const isUnheard = ({ isCancelled, isHeard }: Entry): boolean => isCancelled && !isHeard;
 
 function toError({ name, message, stack }: RemoteError): Error {
   return Object.assign(new Error(message), { name, stack: stack ?? message });
-}
-
-/** A line longer than this is cut into several: a function could print without ever ending one. */
-const MAX_LINE_CHARS = 64 * 1024;
-
-function tagLines(stream: Readable, onLine: (line: string) => void): void {
-  let rest = '';
-  stream.setEncoding('utf8');
-  stream.on('data', (text: string) => {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) onLine(line);
-    if (rest.length > MAX_LINE_CHARS) {
-      onLine(rest);
-      rest = '';
-    }
-  });
-  stream.on('end', () => {
-    if (rest !== '') onLine(rest);
-  });
 }

@@ -1,0 +1,202 @@
+import type { Server } from 'node:http';
+import { Readable } from 'node:stream';
+import * as assert from 'uvu/assert';
+import type { Agent, Metadata, TriggerResponse } from '../src/agent.ts';
+import { readConfig } from '../src/config.ts';
+import { GatewayError } from '../src/errors.ts';
+import type { Gateway } from '../src/gateway.ts';
+import { createLog } from '../src/log.ts';
+import type { Profile } from '../src/profile.ts';
+import { createGateway } from '../src/server.ts';
+import { ask, deferred, get, open, raw, suite, within } from './helpers.ts';
+
+const PROFILE: Profile = {
+  functions: [{ name: 'f', runtime: 'nodejs', url: 'file:///f', signature: '1', handler: 'a.b' }],
+  routes: [],
+  environments: [],
+};
+
+interface Bench {
+  port: number;
+  gateway: Gateway;
+  setAgent(agent: Agent): void;
+  output(): string;
+}
+
+type Invoke = (name: string, body: Readable, metadata: Metadata) => Promise<TriggerResponse>;
+
+const agentOf = (invoke: Invoke): Agent => ({
+  setProfile: async () => {},
+  warm: async () => {},
+  invoke,
+  close: async () => {},
+});
+
+const answer = (body: string | Readable, status = 200): TriggerResponse => ({
+  status,
+  headers: ['content-type', 'text/plain'],
+  body: typeof body === 'string' ? Readable.from([Buffer.from(body)], { objectMode: false }) : body,
+});
+
+/** A gateway in this process, its agent still missing. */
+async function withGateway(args: string[], body: (bench: Bench) => Promise<void>): Promise<void> {
+  let output = '';
+  const log = createLog('json', text => {
+    output += text;
+  });
+  const { config } = readConfig({}, args, () => false);
+  const made = createGateway(config, log, PROFILE, () => {});
+  const server: Server = made.server;
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
+  try {
+    const { port } = server.address() as { port: number };
+    await body({ port, gateway: made.gateway, setAgent: made.setAgent, output: () => output });
+  } finally {
+    server.close();
+  }
+}
+
+const waiting = suite('before the agent is ready');
+
+waiting('should let an invocation wait, its body unread, until there is an agent', async () => {
+  await withGateway([], async ({ port, gateway, setAgent }) => {
+    const reply = ask(port, { path: '/x', body: 'ping' });
+    while (gateway.invocations.size === 0) await new Promise(done => setImmediate(done));
+    const [exchange] = gateway.invocations;
+    assert.is(exchange?.bytesIn, 0);
+    setAgent(
+      agentOf(async (_, body) => {
+        let text = '';
+        for await (const chunk of body) text += chunk;
+        return answer(`${text} pong`);
+      }),
+    );
+    assert.is((await reply).body.toString(), 'ping pong');
+  });
+});
+
+waiting('should answer 503 when the deadline passes first', async () => {
+  await withGateway(['--timeout', '1'], async ({ port }) => {
+    const reply = await ask(port);
+    assert.equal([reply.status, reply.json()['errorType']], [503, 'UNAVAILABLE']);
+    assert.is(reply.json()['errorMessage'], 'no agent was ready before the deadline');
+  });
+});
+
+waiting('should forget an invocation whose client has left', async () => {
+  await withGateway([], async ({ port, gateway, setAgent }) => {
+    const client = await raw(port, get('/'));
+    while (gateway.invocations.size === 0) await new Promise(done => setImmediate(done));
+    client.socket.destroy();
+    while (gateway.invocations.size > 0) await new Promise(done => setImmediate(done));
+    let invoked = 0;
+    setAgent(
+      agentOf(async () => {
+        invoked++;
+        return answer('ok');
+      }),
+    );
+    assert.is((await ask(port)).body.toString(), 'ok');
+    assert.is(invoked, 1);
+  });
+});
+
+waiting('should not be initialized', async () => {
+  await withGateway([], async ({ port }) => {
+    const reply = await ask(port, {
+      method: 'POST',
+      path: '/initialize',
+      headers: { 'x-fc-initialization-timeout': '1' },
+    });
+    assert.is(reply.status, 404);
+  });
+});
+
+waiting.run();
+
+const seam = suite('agent');
+
+seam('should be given the deadline, FC’s before ours, and never a time in the past', async () => {
+  await withGateway(['--timeout', '7'], async ({ port, setAgent }) => {
+    const seconds: number[] = [];
+    setAgent(
+      agentOf(async (_, __, { deadline }) => {
+        seconds.push(Math.round((deadline - Date.now()) / 1000));
+        return answer('ok');
+      }),
+    );
+    for (const value of ['', '3', '0', '-1', 'x', '1.5', '99999999999'])
+      await ask(port, { headers: { 'x-fc-function-timeout': value } });
+    assert.equal(seconds, [7, 3, 7, 7, 7, 7, 2_147_483]);
+  });
+});
+
+seam('should hear of a client that leaves before the head, with a reason', async () => {
+  await withGateway([], async ({ port, setAgent, gateway }) => {
+    const aborted = deferred<unknown>();
+    const invoked = deferred();
+    setAgent(
+      agentOf((_, __, { signal }) => {
+        invoked.resolve();
+        return new Promise((___, reject) => {
+          signal.addEventListener('abort', () => {
+            aborted.resolve(signal.reason);
+            reject(signal.reason);
+          });
+        });
+      }),
+    );
+    const client = await raw(port, get('/'));
+    await within(5000, invoked.promise, 'the invocation');
+    client.socket.destroy();
+    const reason = await within(5000, aborted.promise, 'the abort');
+    assert.instance(reason, GatewayError);
+    assert.is((reason as GatewayError).code, 'CLIENT_GONE');
+    assert.is(gateway.invocations.size, 0);
+  });
+});
+
+seam('should have the body destroyed when the client leaves after the head', async () => {
+  await withGateway([], async ({ port, setAgent }) => {
+    const closed = deferred();
+    const body = new Readable({ read() {} });
+    body.on('close', () => closed.resolve());
+    setAgent(agentOf(async () => answer(body)));
+    const { request, reply } = open(port, {});
+    await within(5000, reply, 'the head');
+    request.destroy();
+    await within(5000, closed.promise, 'the body to be destroyed');
+  });
+});
+
+seam('should have the body destroyed when nobody reads it: HEAD of an endless answer, and a bad head', async () => {
+  await withGateway(['--timeout', '1'], async ({ port, setAgent }) => {
+    for (const [method, status] of [
+      ['HEAD', 200],
+      ['GET', 99],
+    ] as const) {
+      const closed = deferred();
+      const body = new Readable({ read() {} });
+      body.on('close', () => closed.resolve());
+      setAgent(agentOf(async () => answer(body, status)));
+      await ask(port, { method });
+      await within(5000, closed.promise, `the body of ${method} ${status} to be destroyed`);
+    }
+  });
+});
+
+seam('should fail with 500 and no detail when the agent fails in a way nobody foresaw', async () => {
+  await withGateway([], async ({ port, setAgent, output }) => {
+    setAgent(
+      agentOf(async () => {
+        throw new TypeError('secret detail');
+      }),
+    );
+    const reply = await ask(port);
+    assert.equal([reply.status, reply.json()['errorType']], [500, 'INTERNAL']);
+    assert.not.match(reply.body.toString(), 'secret');
+    assert.match(output(), 'secret detail');
+  });
+});
+
+seam.run();

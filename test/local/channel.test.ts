@@ -1,0 +1,122 @@
+import { Readable } from 'node:stream';
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { createOutlet, Inlet, sendBody } from '../../src/local/channel.ts';
+import { read, suite, within } from '../helpers.ts';
+
+const WINDOW = 192 * 1024;
+const PIECE = 64 * 1024;
+
+/** An outlet and an inlet with a wire between them that takes one turn each way, as a port does. */
+function connect(): {
+  outlet: ReturnType<typeof createOutlet>;
+  inlet: Inlet;
+  send: (piece: Uint8Array | undefined, isEnd: boolean) => void;
+  unread: () => number;
+  pieces: Uint8Array[];
+} {
+  let posted = 0;
+  let granted = 0;
+  const pieces: Uint8Array[] = [];
+  const send = (piece: Uint8Array | undefined, isEnd: boolean): void => {
+    posted += piece?.length ?? 0;
+    if (piece !== undefined) pieces.push(piece);
+    setImmediate(() => inlet.receive(piece, isEnd));
+  };
+  const outlet = createOutlet(send);
+  const inlet = new Inlet(
+    bytes => {
+      granted += bytes;
+      setImmediate(() => outlet.grant(bytes));
+    },
+    () => {},
+  );
+  return { outlet, inlet, send, unread: () => posted - granted, pieces };
+}
+
+const channel = suite('channel');
+
+channel('should bring over any body in any chunks to any reader, within its window', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.integer({ min: 0, max: 300_000 }), { maxLength: 12 }),
+      fc.array(fc.boolean(), { maxLength: 12 }),
+      async (sizes, pauses) => {
+        const body = Buffer.concat(sizes.map((size, i) => Buffer.alloc(size, i + 1)));
+        const source = Readable.from(
+          sizes.map((size, i) => Buffer.alloc(size, i + 1)),
+          { objectMode: false },
+        );
+        const { outlet, inlet, send, unread, pieces } = connect();
+        sendBody(source, outlet, send);
+        const chunks: Buffer[] = [];
+        for await (const chunk of inlet) {
+          chunks.push(chunk as Buffer);
+          assert.ok(unread() <= WINDOW, `${unread()} bytes on their way`);
+          if (pauses[chunks.length % 12] === true) await new Promise(done => setImmediate(done));
+        }
+        assert.ok(Buffer.concat(chunks).equals(body));
+        assert.ok(
+          pieces.every(piece => piece.length > 0 && piece.length <= PIECE && piece.buffer.byteLength === piece.length),
+        );
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+channel('should post no more than the window to a reader that stands still', async () => {
+  const { outlet, inlet, unread } = connect();
+  let done = false;
+  outlet.write(Buffer.alloc(1_000_000), true, () => {
+    done = true;
+  });
+  for (let i = 0; i < 20; i++) await new Promise(next => setImmediate(next));
+  assert.equal([unread(), done], [WINDOW, false]);
+  assert.is((await within(5000, read(inlet), 'the rest')).length, 1_000_000);
+  assert.is(done, true);
+});
+
+channel('should copy what is sent: nothing else of the chunk’s memory goes along', () => {
+  const { outlet, pieces } = connect();
+  const pool = Buffer.from('secret before|body|secret after');
+  outlet.write(pool.subarray(14, 18), true, () => {});
+  assert.is(pieces[0]?.buffer.byteLength, 4);
+  pool.fill('x');
+  assert.is(Buffer.from(pieces[0] ?? []).toString(), 'body');
+});
+
+channel('should let go of a writer when it is closed', () => {
+  const { outlet } = connect();
+  let done = false;
+  outlet.write(Buffer.alloc(1_000_000), false, () => {
+    done = true;
+  });
+  assert.is(done, false);
+  outlet.close();
+  assert.is(done, true);
+});
+
+channel('should say once whether it was read to its end', async () => {
+  const ends: boolean[] = [];
+  const make = (): Inlet =>
+    new Inlet(
+      () => {},
+      hasEnded => ends.push(hasEnded),
+    );
+  const whole = make();
+  whole.receive(Buffer.from('x'), true);
+  await read(whole);
+  await new Promise(done => setImmediate(done));
+  make().destroy();
+  const unread = make();
+  unread.receive(Buffer.from('x'), true);
+  unread.destroy();
+  unread.receive(Buffer.from('late'), true);
+  const failed = make();
+  failed.on('error', () => {});
+  failed.destroy(new Error('x'));
+  assert.equal(ends, [true, false, false, false]);
+});
+
+channel.run();
