@@ -19,6 +19,9 @@ declare const VERSION: string;
 /** `EX_CONFIG` of sysexits.h: the same start would fail again. */
 const EXIT_CONFIG = 78;
 
+/** A function's thread that has not ended by then never will. */
+const STUCK_MS = 2000;
+
 /** Gives the configuration, or ends the process: with its problems, or with what the command line asked for. */
 function configure(): { config: Config; profile: Profile } {
   try {
@@ -88,14 +91,13 @@ function main(): void {
     if (isStopping) return;
     isStopping = true;
     log.info('draining', { invocations: gateway.invocations.size });
-    gateway
-      .drain()
-      .then(() => agent.close())
-      .then(exit);
+    gateway.drain().then(exit);
   }
   function exit(): void {
     log.flush();
-    process.exit(0);
+    // from Node 24 on V8 has loops that no thread can be got out of, and process.exit waits for all threads
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), STUCK_MS);
+    agent.close().then(() => process.exit(0));
   }
   process.on('SIGTERM', () => (isStopping ? exit() : stop()));
   // a person at a terminal: at once

@@ -188,7 +188,12 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     exit,
     async stop() {
       child.kill('SIGINT');
-      await within(10_000, exit, 'the server to end');
+      try {
+        await within(10_000, exit, 'the server to end');
+      } finally {
+        // one that is left would keep this process from ending, too
+        child.kill('SIGKILL');
+      }
     },
   };
 }

@@ -222,4 +222,16 @@ stop('should end at once with 0 on SIGINT, and on a second SIGTERM', async () =>
   }
 });
 
+stop('should end at once with 0 on SIGINT, though a function blocks its thread', async () => {
+  const functions = {
+    block: 'exports.handler = async () => { console.log("blocking"); setImmediate(() => { for (;;); }); };',
+  };
+  const server = await startServer({ functions });
+  const client = await raw(server.port, get('/'));
+  await server.line('the block', ({ message }) => message === 'blocking');
+  server.process.kill('SIGINT');
+  assert.is(await within(5000, server.exit, 'the end'), 0);
+  client.socket.destroy();
+});
+
 stop.run();

@@ -35,6 +35,8 @@ function test(node) {
   return new Promise(done => {
     const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', '\\.test\\.js$'], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 300_000,
+      killSignal: 'SIGKILL',
     });
     let output = '';
     child.stdout.on('data', text => (output += text));

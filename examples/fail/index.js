@@ -20,7 +20,7 @@ const ways = {
   },
   memory() {
     const hoard = [];
-    for (;;) hoard.push(new Array(1000).fill(hoard.length));
+    for (;;) hoard.push({ size: hoard.length });
   },
   status(res) {
     res.writeHead(99999);

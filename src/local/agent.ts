@@ -80,11 +80,10 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
     },
 
     async close() {
-      for (const { pool, unwatch } of functions.values()) {
-        unwatch();
-        pool.close();
-      }
+      const served = [...functions.values()];
       functions.clear();
+      for (const { unwatch } of served) unwatch();
+      await Promise.all(served.map(({ pool }) => pool.close()));
     },
   };
 }

@@ -16,8 +16,8 @@ export interface Pool {
   renew(spec: ThreadSpec): void;
   /** The function is no more: waiting calls fail, running ones finish. */
   remove(): void;
-  /** Ends all workers now; calls in flight fail. */
-  close(): void;
+  /** Ends all workers now; calls in flight fail. Resolves when the threads are gone. */
+  close(): Promise<void>;
 }
 
 /** Noslate's pace: reserved workers that died are replaced this often, idle ones are given up after a minute. */
@@ -199,10 +199,10 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
       failWaiting(error('FUNCTION_NOT_FOUND', 'it was removed'));
       retire();
     },
-    close() {
+    async close() {
       isClosed = true;
       failWaiting(error('DRAINING', 'the instance is stopping'));
-      for (const replica of [...replicas, ...retired]) replica.end();
+      await Promise.all([...replicas, ...retired].map(replica => replica.end()));
     },
   };
 }

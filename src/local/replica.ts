@@ -23,8 +23,8 @@ export interface Replica {
   /** Calls that hold a slot. */
   readonly active: number;
   invoke(call: Call): void;
-  /** Ends it; calls in flight fail. */
-  end(): void;
+  /** Ends it; calls in flight fail. Resolves when its thread is gone. */
+  end(): Promise<void>;
 }
 
 /** A call in this replica. It holds its slot from `invoke` to `release`. */
@@ -217,9 +217,9 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     end();
   }
 
-  function end(): void {
+  async function end(): Promise<void> {
     state = 'ending';
-    worker.terminate();
+    await worker.terminate();
   }
 
   return {

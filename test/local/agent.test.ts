@@ -330,7 +330,7 @@ failures('should end a worker that exceeds its memory, on the heap or beside it'
   const source = `
     const hoard = [];
     exports.handler = async (ctx, req, res) => {
-      if (req.url === '/heap') for (;;) hoard.push(new Array(1000).fill(hoard.length));
+      if (req.url === '/heap') for (;;) hoard.push({ size: hoard.length });
       if (req.url === '/buffers') { for (let i = 0; i < 40; i++) hoard.push(Buffer.alloc(4 << 20, 1)); return; }
       res.end(process.env.NOSLATE_WORKER_ID);
     };`;
