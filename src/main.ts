@@ -2,12 +2,14 @@ import type { AddressInfo } from 'node:net';
 import { basename, dirname } from 'node:path';
 import { isatty } from 'node:tty';
 import { isMainThread } from 'node:worker_threads';
+import type { Agent } from './agent.ts';
 import { banner } from './banner.ts';
 import { type Config, help, readConfig } from './config.ts';
 import { ConfigError } from './errors.ts';
+import type { Gateway } from './gateway.ts';
 import { createLocalAgent } from './local/agent.ts';
 import { runWorker } from './local/worker.ts';
-import { createLog } from './log.ts';
+import { createLog, type Log } from './log.ts';
 import { EMPTY_PROFILE, loadProfile, type Profile } from './profile.ts';
 import { createRouter } from './router.ts';
 import { createGateway } from './server.ts';
@@ -56,35 +58,14 @@ function main(): void {
     process.stderr.write(`noslate-fc: ${explain(error, config)}\n`);
     process.exit(1);
   });
-  server.listen(config.port, config.host, () => {
-    process.stdout.on('error', onStdoutError);
-    const origin = originOf(server.address() as AddressInfo, config);
-    const functions = profile.functions.map(({ name }) => name);
-    if (config.log === 'pretty') log.line(banner(VERSION, origin, profile));
-    else log.info('listening', { version: VERSION, url: origin, agent: config.agent, functions });
-    for (const warning of config.warnings) log.warn(warning);
-  });
-
   const agent = createLocalAgent(__filename, log);
-  agent.setProfile(profile).then(() => setAgent(agent));
-
-  const file = config.config;
-  if (file !== undefined) {
-    const name = basename(file);
-    const reload = async (): Promise<void> => {
-      try {
-        const next = loadProfile(file);
-        await agent.setProfile(next);
-        gateway.router = createRouter(next, true);
-        log.info('configuration reloaded', { functions: next.functions.map(item => item.name) });
-      } catch (error) {
-        if (!(error instanceof ConfigError)) throw error;
-        for (const problem of error.problems) log.error(`configuration not reloaded: ${problem}`);
-      }
-    };
-    process.on('SIGHUP', reload);
-    watchFolder(dirname(file), false, changed => changed === name, reload);
-  }
+  server.listen(config.port, config.host, () => {
+    // the rest goes on beside the open port, which is all that FC's probe waits for
+    process.stdout.on('error', onStdoutError);
+    announce(originOf(server.address() as AddressInfo, config), config, profile, log);
+    agent.setProfile(profile).then(() => setAgent(agent));
+    if (config.config !== undefined) followProfile(config.config, agent, gateway);
+  });
 
   let isStopping = false;
   function stop(): void {
@@ -102,6 +83,32 @@ function main(): void {
   process.on('SIGTERM', () => (isStopping ? exit() : stop()));
   // a person at a terminal: at once
   process.on('SIGINT', exit);
+}
+
+function announce(origin: string, { log: mode, agent, warnings }: Config, profile: Profile, log: Log): void {
+  const functions = profile.functions.map(({ name }) => name);
+  if (mode === 'pretty') log.line(banner(VERSION, origin, profile));
+  else log.info('listening', { version: VERSION, url: origin, agent, functions });
+  for (const warning of warnings) log.warn(warning);
+}
+
+/** Reads the profile again when its file changes or on SIGHUP. A bad one is reported, and the old stays. */
+function followProfile(file: string, agent: Agent, gateway: Gateway): void {
+  const { log } = gateway;
+  const name = basename(file);
+  async function reload(): Promise<void> {
+    try {
+      const profile = loadProfile(file);
+      await agent.setProfile(profile);
+      gateway.router = createRouter(profile, true);
+      log.info('configuration reloaded', { functions: profile.functions.map(item => item.name) });
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      for (const problem of error.problems) log.error(`configuration not reloaded: ${problem}`);
+    }
+  }
+  process.on('SIGHUP', reload);
+  watchFolder(dirname(file), false, changed => changed === name, reload);
 }
 
 /** A closed pipe is no reason to stop serving; a terminal that is gone is, for nobody could end us then. */
