@@ -37,7 +37,7 @@ function configure(): { config: Config; profile: Profile } {
     }
     const profile = config.config === undefined ? EMPTY_PROFILE : loadProfile(config.config);
     if (action === 'check') {
-      process.stdout.write(`ok: ${config.config ?? 'no noslate.json'}, ${profile.functions.length} functions\n`);
+      process.stdout.write(`ok: ${config.config ?? 'no noslate.json'}, functions: ${profile.functions.length}\n`);
       process.exit(0);
     }
     return { config, profile };

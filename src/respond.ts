@@ -20,8 +20,8 @@ export function respond(gateway: Gateway, exchange: Exchange, response: TriggerR
   const { body } = response;
   // until `pump` has its own listener a failing body must not be an uncaught exception
   body.on('error', () => {});
-  // the client may have left while the head was on its way
-  if (res.destroyed) {
+  // while the head was on its way the client may have left, or the gateway given up
+  if (res.destroyed || res.headersSent) {
     body.destroy();
     return;
   }

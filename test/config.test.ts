@@ -90,7 +90,7 @@ commandLine('should print help and version', async () => {
 commandLine('should check without opening the port', async () => {
   const folder = project({ hello: '' });
   const ok = await run(['--check'], {}, folder);
-  assert.equal([ok.code, ok.stdout], [0, 'ok: noslate.json, 1 functions\n']);
+  assert.equal([ok.code, ok.stdout], [0, 'ok: noslate.json, functions: 1\n']);
 });
 
 commandLine('should end with 78 and say why', async () => {

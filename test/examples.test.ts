@@ -1,8 +1,9 @@
-import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { help } from '../src/config.ts';
-import { type Server, startServer, suite, within } from './helpers.ts';
+import { ask, project, SERVER_FILE, type Server, startServer, suite, within } from './helpers.ts';
 
 /** A curl line of the documentation, and what it says will come: an error's status and type, or success. */
 interface Line {
@@ -84,6 +85,29 @@ examples('should stop', async () => {
 });
 
 examples.run();
+
+const alone = suite('one file');
+
+alone('should run in a folder that holds nothing but it, noslate.json and the functions', async () => {
+  const folder = project({});
+  cpSync('examples', folder, { recursive: true });
+  cpSync(SERVER_FILE, join(folder, 'server.js'));
+  const child = spawn(process.execPath, ['server.js', '--port', '0', '--log', 'json'], { cwd: folder, env: {} });
+  try {
+    const port = await within(
+      10_000,
+      new Promise<number>(done =>
+        child.stdout.on('data', data => done(Number(/localhost:(\d+)/.exec(String(data))?.[1]))),
+      ),
+      'the port',
+    );
+    assert.is((await ask(port, { path: '/hello?name=you' })).body.toString(), 'Hello, you!\n');
+  } finally {
+    child.kill('SIGKILL');
+  }
+});
+
+alone.run();
 
 const docs = suite('docs');
 

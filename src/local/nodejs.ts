@@ -3,6 +3,9 @@ import { Writable } from 'node:stream';
 import { createOutlet, Inlet, type Outlet } from './channel.ts';
 import type { InvokeHead } from './messages.ts';
 
+/** A write is one message of the data plane's, which takes 10 MiB. */
+const MAX_WRITE = 10 * 1024 * 1024;
+
 type HeaderValue = string | readonly string[];
 
 /**
@@ -133,8 +136,10 @@ export class ServerResponse extends Writable {
     return this;
   }
 
-  override _write(chunk: Buffer, _: BufferEncoding, callback: () => void): void {
-    if (this.#headersSent) {
+  override _write(chunk: Buffer, _: BufferEncoding, callback: (error?: Error) => void): void {
+    if (chunk.length > MAX_WRITE) {
+      callback(new Error(`res.write: expected at most ${MAX_WRITE} bytes at a time, got ${chunk.length}`));
+    } else if (this.#headersSent) {
       this.#pending = { chunk, done: callback };
       this.#schedule();
     } else {

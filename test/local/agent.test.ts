@@ -129,12 +129,20 @@ runtime('should answer with nothing but a head, and with one large write', async
     exports.handler = async (ctx, req, res) => {
       if (req.url === '/empty') return res.end();
       res.writeHead(200);
-      res.end(Buffer.alloc(5_000_000, 1));
+      res.end(Buffer.alloc(Number(req.url.slice(1)), 1));
     };`;
-  await serve(source, {}, async call => {
+  await serve(source, {}, async (call, { line }) => {
     const empty = await call({ path: '/empty' });
     assert.equal([empty.status, empty.body.length], [200, 0]);
-    assert.is((await call()).body.length, 5_000_000);
+    const most = 10 * 1024 * 1024;
+    assert.is((await call({ path: `/${most}` })).body.length, most);
+    // as on Noslate, whose messages end there
+    const failure = await call({ path: `/${most + 1}` }).then(
+      () => 'answered',
+      error => (error as NodeJS.ErrnoException).code,
+    );
+    assert.is(failure, 'ECONNRESET');
+    await line('the reason', item => JSON.stringify(item).includes('expected at most 10485760 bytes at a time'));
   });
 });
 
