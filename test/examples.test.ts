@@ -2,8 +2,10 @@ import { execFile, spawn } from 'node:child_process';
 import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { banner } from '../src/banner.ts';
 import { help } from '../src/config.ts';
-import { ask, project, SERVER_FILE, type Server, startServer, suite, within } from './helpers.ts';
+import type { Route } from '../src/profile.ts';
+import { ask, launch, project, SERVER_FILE, type Server, startServer, suite, within } from './helpers.ts';
 
 /** A curl line of the documentation, and what it says will come: an error's status and type, or success. */
 interface Line {
@@ -85,6 +87,71 @@ examples('should stop', async () => {
 });
 
 examples.run();
+
+const terminal = suite('banner');
+
+terminal('should print where it listens, the functions, and curl lines that work', async () => {
+  const child = launch(['--config', 'examples/noslate.json', '--log', 'pretty', '--port', '0']);
+  try {
+    const text = await within(
+      10_000,
+      new Promise<string>(done => {
+        let output = '';
+        child.stdout?.on('data', data => {
+          output += data;
+          if (/# fail\n$/.test(output)) done(output);
+        });
+      }),
+      'the banner',
+    );
+    const [first = '', second = '', ...rest] = text.trimEnd().split('\n');
+    const port = Number(/^noslate-fc \S+ on http:\/\/localhost:(\d+), local agent/.exec(first)?.[1]);
+    assert.is(second, 'functions: hello, echo, sse, todos, slow, event, fail');
+    assert.ok(rest.length >= 7);
+    for (const line of rest) {
+      const [, command = ''] = /^ {2}(curl .*?) +# \w+$/.exec(line) ?? [];
+      const { code, status, output } = await curl(command, port);
+      assert.equal([code, status], [0, 200], `${line}\n${output}`);
+    }
+  } finally {
+    child.kill('SIGKILL');
+  }
+});
+
+terminal('should give a way in for each kind of route', () => {
+  const functions = ['a', 'b'].map(name => ({
+    name,
+    runtime: 'nodejs' as const,
+    url: '',
+    signature: '1',
+    handler: 'x.y',
+  }));
+  const lines = (routes: Route[], count = 2): string[] =>
+    banner('1', 'http://h:1', { functions: functions.slice(0, count), routes, environments: [] })
+      .split('\n')
+      .slice(2)
+      .map(line => line.trim().replace(/ +/g, ' '));
+  assert.equal(lines([], 1), ['curl http://h:1/ # a']);
+  assert.equal(lines([]), [
+    "curl -H 'x-fc-function-name: a' http://h:1/ # a",
+    "curl -H 'x-fc-function-name: b' http://h:1/ # b",
+  ]);
+  assert.equal(
+    lines([
+      { path: '/x/:id/*', method: 'PUT', function: 'a' },
+      { path: '/run/:f', host: 'h.example', function: ':f' },
+      { event: true, function: 'b' },
+    ]),
+    [
+      'curl -X PUT http://h:1/x/1/ # a',
+      "curl -H 'host: h.example' http://h:1/run/a # a",
+      "curl -H 'host: h.example' http://h:1/run/b # b",
+      'curl -X POST http://h:1/invoke # b',
+    ],
+  );
+});
+
+terminal.run();
 
 const alone = suite('one file');
 

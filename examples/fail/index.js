@@ -45,8 +45,8 @@ const ways = {
 };
 
 exports.handler = async (_ctx, req, res) => {
-  const [, , way] = req.url.split('/');
+  const [, , way = ''] = req.url.split('/');
   if (Object.hasOwn(ways, way)) return ways[way](res);
-  res.writeHead(404, { 'content-type': 'text/plain' });
+  res.writeHead(200, { 'content-type': 'text/plain' });
   res.end(`ways to fail: ${Object.keys(ways).join(', ')}\n`);
 };
