@@ -14,6 +14,8 @@ type HeaderValue = string | readonly string[];
  * @see Noslate contract §5, "nodejs"
  */
 export class IncomingMessage extends Inlet {
+  /** What a developer sees who prints `req`; the build shortens names. */
+  static override readonly name = 'IncomingMessage';
   /** Exactly what the client sent. */
   readonly url: string;
   readonly method: string;
@@ -55,6 +57,8 @@ export interface ResponseSink {
  * @see Noslate contract §5, "nodejs"
  */
 export class ServerResponse extends Writable {
+  /** What a developer sees who prints `res`. */
+  static override readonly name = 'ServerResponse';
   /** Sent with the head. */
   statusCode: number = 200;
   readonly #sink: ResponseSink;

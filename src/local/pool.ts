@@ -98,7 +98,9 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
       log.error('worker exited', { function: name, worker: replica.name, error });
       if (!wasReady) failWaiting(error);
     }
-    if (replicas.length < reserved) topUpTimer ??= setTimeout(topUp, TOP_UP_MS).unref();
+    // whoever waits for `warm` waits now
+    if (waiters.length > 0) topUp();
+    else if (replicas.length < reserved) topUpTimer ??= setTimeout(topUp, TOP_UP_MS).unref();
     pump();
   }
 

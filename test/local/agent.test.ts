@@ -37,7 +37,7 @@ runtime('should give the handler the request of the contract', async () => {
       const chunks = [];
       for await (const chunk of req) { if (!Buffer.isBuffer(chunk)) throw new Error('no Buffer'); chunks.push(chunk); }
       json(res, { url: req.url, method: req.method, headers: req.headers, raw: req.rawHeaders.length, baggage: req.baggage,
-        body: Buffer.concat(chunks).toString(), isReadable: req instanceof require('stream').Readable });
+        body: Buffer.concat(chunks).toString(), isReadable: req instanceof require('stream').Readable, classes: [req.constructor.name, res.constructor.name] });
     };`;
   await serve(source, {}, async call => {
     const reply = await call({
@@ -47,7 +47,14 @@ runtime('should give the handler the request of the contract', async () => {
       body: 'body',
     });
     const { headers, raw, ...rest } = reply.json() as { headers: Record<string, string>; raw: number };
-    assert.equal(rest, { url: '/p?q', method: 'PATCH', baggage: { tracestate: 't' }, body: 'body', isReadable: true });
+    assert.equal(rest, {
+      url: '/p?q',
+      method: 'PATCH',
+      baggage: { tracestate: 't' },
+      body: 'body',
+      isReadable: true,
+      classes: ['IncomingMessage', 'ServerResponse'],
+    });
     assert.is(headers['X-Case'], '1');
     assert.is(headers['x-twice'], 'b');
     assert.ok(raw >= 12);
