@@ -40,6 +40,14 @@ export async function within<T>(ms: number, promise: Promise<T>, what: string): 
   }
 }
 
+/** Resolves when the probe gives true, asked again and again. */
+export async function eventually(what: string, probe: () => Promise<boolean>): Promise<void> {
+  const work = async (): Promise<void> => {
+    while (!(await probe())) await new Promise(done => setTimeout(done, 20));
+  };
+  await within(20_000, work(), what);
+}
+
 /** A promise and the means to settle it. */
 export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let settle: (value: T) => void = () => {};
@@ -313,8 +321,8 @@ export async function read(stream: Readable): Promise<Buffer> {
 export interface Raw {
   socket: Socket;
   received(): string;
-  /** Resolves when the text has come in. */
-  until(text: string): Promise<string>;
+  /** Resolves with all that came, when the text has come in at or after `from`. */
+  until(text: string, from?: number): Promise<string>;
   /** Resolves with all that came, when the other side has closed. */
   closed: Promise<string>;
 }
@@ -336,12 +344,12 @@ export async function raw(port: number, text: string = ''): Promise<Raw> {
   return {
     socket,
     received: () => received,
-    until: part =>
+    until: (part, from = 0) =>
       within(
         10_000,
         new Promise(done => {
           const check = (): void => {
-            if (!received.includes(part)) return;
+            if (!received.includes(part, from)) return;
             listeners.delete(check);
             done(received);
           };
