@@ -23,6 +23,13 @@ export interface Access {
   outcome: string;
 }
 
+/** Where a function's line came from. */
+export interface Source {
+  function: string;
+  worker: string;
+  stream: 'stdout' | 'stderr';
+}
+
 /** Writes one line per event to stdout, the only stream that FC collects for sure. */
 export interface Log {
   info(message: string, fields?: Fields): void;
@@ -30,7 +37,9 @@ export interface Log {
   error(message: string, fields?: Fields): void;
   /** The line of a request that is over. */
   access(access: Access): void;
-  /** A line that must reach stdout letter for letter, such as FC's markers. */
+  /** A line that a function printed. */
+  output(text: string, source: Source): void;
+  /** A line that must reach stdout letter for letter, also when the log is off: FC's markers. */
   line(text: string): void;
   /** Writes what is held. */
   flush(): void;
@@ -52,59 +61,77 @@ export function createLog(mode: LogMode, write: (text: string) => void = text =>
     held = '';
     write(text);
   }
-
   function line(text: string): void {
-    if (mode === 'off') return;
     held += `${text}\n`;
     if (held.length > HOLD_CHARS) flush();
     else due ??= setImmediate(flush);
   }
 
-  const render = mode === 'pretty' ? pretty : json;
-  const log = (level: string) => (message: string, fields?: Fields) => {
-    if (mode !== 'off') line(render(level, message, fields ?? {}));
+  if (mode === 'off') {
+    const nothing = (): void => {};
+    return { info: nothing, warn: nothing, error: nothing, access: nothing, output: nothing, line, flush };
+  }
+  const format = mode === 'pretty' ? pretty : json;
+  return {
+    info: (message, fields) => line(format.event('info', message, fields)),
+    warn: (message, fields) => line(format.event('warn', message, fields)),
+    error: (message, fields) => line(format.event('error', message, fields)),
+    access: entry => line(format.access(entry)),
+    output: (text, source) => line(format.output(text, source)),
+    line,
+    flush,
   };
-  function access(entry: Access): void {
-    if (mode === 'off') return;
-    const time = new Date().toISOString();
-    line(
-      mode === 'pretty' ? prettyAccess(entry) : JSON.stringify({ time, level: 'info', message: 'request', ...entry }),
-    );
-  }
-  return { info: log('info'), warn: log('warn'), error: log('error'), access, line, flush };
 }
 
-function json(level: string, message: string, fields: Fields): string {
-  return JSON.stringify({ time: new Date().toISOString(), level, message, ...fields }, (_, value) =>
-    value instanceof Error ? describe(value) : value,
-  );
+type Level = 'info' | 'warn' | 'error';
+
+interface Format {
+  event(level: Level, message: string, fields?: Fields): string;
+  access(entry: Access): string;
+  output(text: string, source: Source): string;
 }
 
-const COLOUR: Record<string, string> = { info: '\x1b[2m', warn: '\x1b[33m', error: '\x1b[31m' };
-const PLAIN = '\x1b[0m';
+const json: Format = {
+  event(level, message, fields) {
+    const line = { time: new Date().toISOString(), level, message, ...fields };
+    return JSON.stringify(line, (_, value) => (value instanceof Error ? describe(value) : value));
+  },
+  access: entry => JSON.stringify({ time: new Date().toISOString(), level: 'info', message: 'request', ...entry }),
+  output: (message, source) => JSON.stringify({ time: new Date().toISOString(), level: 'info', message, ...source }),
+};
 
-function prettyAccess({ requestId, method, path, function: name, status, bytesOut, totalMs, outcome }: Access): string {
-  const [dim, plain] = process.stdout.isTTY ? [COLOUR['info'], PLAIN] : ['', ''];
-  const result = outcome === 'ok' ? String(status) : `${status} ${outcome}`;
-  const target = name === '' ? '' : ` ${name}`;
-  return `${dim}${clock()}${plain} ${method} ${path} → ${result}${target} ${bytesOut} B ${totalMs} ms ${dim}${requestId}${plain}`;
+const pretty: Format = {
+  event(level, message, fields = {}) {
+    const details: string[] = [];
+    const errors: string[] = [];
+    for (const [key, value] of Object.entries(fields)) {
+      if (value instanceof Error) errors.push(trace(value));
+      else if (value !== undefined && value !== '') details.push(typeof value === 'string' ? value : `${key}=${value}`);
+    }
+    const head = `${paint(level, clock())} ${level === 'info' ? '' : `${level}: `}${message}`;
+    return [[head, ...details].join(' '), ...errors].join('\n');
+  },
+  access({ requestId, method, path, function: name, status, bytesOut, totalMs, outcome }) {
+    const result = outcome === 'ok' ? String(status) : `${status} ${outcome}`;
+    const target = name === '' ? '' : ` ${name}`;
+    return `${paint('info', clock())} ${method} ${path} → ${result}${target} ${bytesOut} B ${totalMs} ms ${paint('info', requestId)}`;
+  },
+  output: (text, { worker, stream }) =>
+    `${paint(stream === 'stderr' ? 'warn' : 'info', `${clock()} ${worker} |`)} ${text}`,
+};
+
+/** Dim, yellow, red. */
+const COLOUR: Readonly<Record<Level, string>> = { info: '\x1b[2m', warn: '\x1b[33m', error: '\x1b[31m' };
+
+function paint(level: Level, text: string): string {
+  return process.stdout.isTTY ? `${COLOUR[level]}${text}\x1b[0m` : text;
 }
 
-const clock = (): string => new Date().toTimeString().slice(0, 8);
-
-function pretty(level: string, message: string, fields: Fields): string {
-  const colour = process.stdout.isTTY ? (COLOUR[level] ?? '') : '';
-  const plain = colour === '' ? '' : PLAIN;
-  const details: string[] = [];
-  const errors: string[] = [];
-  for (const [key, value] of Object.entries(fields)) {
-    if (value instanceof Error) errors.push(trace(value));
-    else if (value !== undefined && value !== '') details.push(typeof value === 'string' ? value : `${key}=${value}`);
-  }
-  const head = `${colour}${clock()}${plain} ${level === 'info' ? '' : `${level}: `}${message}`;
-  return [details.length === 0 ? head : `${head} ${details.join(' ')}`, ...errors].join('\n');
+function clock(): string {
+  return new Date().toTimeString().slice(0, 8);
 }
 
+/** An error as JSON. The gateway's own have a code; of others the stack says where they came from. */
 function describe(error: Error): Fields {
   const cause = (error as { cause?: unknown }).cause;
   return {
@@ -114,6 +141,7 @@ function describe(error: Error): Fields {
   };
 }
 
+/** An error and its causes, indented. */
 function trace(error: Error): string {
   const cause = (error as { cause?: unknown }).cause;
   const own = error instanceof GatewayError ? `${error.code}: ${error.message}` : (error.stack ?? error.message);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { ConfigError } from './errors.ts';
 import { check, type Infer, type Schema, show } from './schema.ts';
 
@@ -196,7 +196,12 @@ export function loadProfile(file: string): Profile {
   if (faults.length > 0) throw new ConfigError(faults.map(fault => `${file}: ${fault}`));
 
   const { functions = [], routes = [], environments = [], dispatchHeader } = value as Infer<typeof PROFILE_SCHEMA>;
-  const conflicts = [...duplicates(functions), ...dangling(routes, functions), ...reserved(environments)];
+  const conflicts = [
+    ...badUrls(functions),
+    ...duplicates(functions),
+    ...dangling(routes, functions),
+    ...reserved(environments),
+  ];
   if (conflicts.length > 0) throw new ConfigError(conflicts.map(conflict => `${file}: ${conflict}`));
 
   return {
@@ -207,8 +212,26 @@ export function loadProfile(file: string): Profile {
   };
 }
 
+const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
+
 function absoluteUrl(url: string, base: string): string {
-  return /^[a-z][a-z0-9+.-]+:\/\//i.test(url) ? url : pathToFileURL(resolve(base, url)).href;
+  return SCHEME.test(url) ? url : pathToFileURL(resolve(base, url)).href;
+}
+
+function badUrls(functions: readonly FunctionProfile[]): string[] {
+  return functions.flatMap(({ url }, i) => {
+    const scheme = SCHEME.exec(url)?.[1]?.toLowerCase();
+    if (scheme === undefined || scheme === 'http' || scheme === 'https' || isFileUrl(url)) return [];
+    return [`functions[${i}].url: expected a path, file:///PATH or http(s)://..., got ${show(url)}`];
+  });
+}
+
+function isFileUrl(url: string): boolean {
+  try {
+    return fileURLToPath(url) !== '';
+  } catch {
+    return false;
+  }
 }
 
 function duplicates(functions: readonly FunctionProfile[]): string[] {

@@ -73,10 +73,15 @@ log('should be readable for a person when pretty, and silent when off', () => {
   assert.match(text, /^\d\d:\d\d:\d\d warn: careful f\n {2}TIMEOUT: late\n {2}why\n/);
   assert.match(text, 'GET /a → 200 f 2 B 1 ms id\n');
   assert.match(text, 'GET /a → 504 error TIMEOUT f');
+  const [printed = ''] = written('pretty', ({ output }) =>
+    output('said', { function: 'f', worker: 'f-1', stream: 'stdout' }),
+  );
+  assert.match(printed, /^\d\d:\d\d:\d\d f-1 \| said\n$/);
   assert.equal(
     written('off', made => {
       made.error('x');
-      made.line('x');
+      made.info('x');
+      made.output('x', { function: 'f', worker: 'f-1', stream: 'stderr' });
       made.access(ACCESS);
     }),
     [],

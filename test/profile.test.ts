@@ -83,6 +83,11 @@ profile('should name the path of the bad field, what was expected and what was t
     [{ environments: [{ key: 'A', value: 1 }] }, 'environments[0].value: expected a string, got 1'],
     [{ dispatchHeader: 'not a header' }, 'dispatchHeader: expected a string like'],
     [{ services: [] }, 'services: unknown key'],
+    [
+      { functions: [{ ...FUNCTION, url: 'file://relative/a' }] },
+      'functions[0].url: expected a path, file:///PATH or http(s)://..., got "file://relative/a"',
+    ],
+    [{ functions: [{ ...FUNCTION, url: 'ftp://host/a.zip' }] }, 'functions[0].url: expected a path'],
   ];
   for (const [value, expected] of cases) {
     const faults = faultsOf(value);

@@ -134,7 +134,8 @@ export class ServerResponse extends Writable {
     }
     if (!this.#headersSent) {
       this.#headersSent = true;
-      this.#head = { status: statusCode, headers: flatten(this.#headers) };
+      // a number in a string is a number on Noslate, too
+      this.#head = { status: Number(statusCode), headers: flatten(this.#headers) };
       this.#schedule();
     }
     return this;

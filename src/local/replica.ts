@@ -67,8 +67,8 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   }, initializationTimeout);
 
   const tags = { function: profile.name, worker: name };
-  tagLines(worker.stdout, line => log.info(line, { ...tags, stream: 'stdout' }));
-  tagLines(worker.stderr, line => log.info(line, { ...tags, stream: 'stderr' }));
+  tagLines(worker.stdout, line => log.output(line, { ...tags, stream: 'stdout' }));
+  tagLines(worker.stderr, line => log.output(line, { ...tags, stream: 'stderr' }));
 
   worker.on('message', (message: FromWorker) => {
     switch (message[0]) {

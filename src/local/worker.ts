@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Context, createContext } from './context.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker, WorkerInit } from './messages.ts';
@@ -71,11 +72,9 @@ export async function runWorker(): Promise<void> {
       await handler(context(), req, res);
     } catch (error) {
       if (res.writableFinished && !call.isCancelled) {
-        process.stderr.write(
-          `the handler failed after its response: ${error instanceof Error ? error.stack : error}\n`,
-        );
+        process.stderr.write(`the handler failed after its response: ${inspect(error)}\n`);
       }
-      res.destroy(error instanceof Error ? error : new Error(`the handler rejected with ${String(error)}`));
+      res.destroy(error instanceof Error ? error : new Error(`the handler rejected with ${inspect(error)}`));
     }
     call.hasReturned = true;
     if (call.isCancelled) post(['settled', id]);
@@ -151,6 +150,6 @@ function weigh(limit: number, onOver: (bytes: number) => void): void {
 }
 
 function toRemote(error: unknown): RemoteError {
-  if (!(error instanceof Error)) return { name: 'Error', message: String(error), stack: undefined };
+  if (!(error instanceof Error)) return { name: 'Error', message: inspect(error), stack: undefined };
   return { name: error.name, message: error.message, stack: error.stack };
 }

@@ -77,6 +77,7 @@ runtime('should give the handler the response of the contract', async () => {
       if (req.url === '/flat') res.writeHead(202, ['x-flat', '1', 'x-one', '2']);
       else if (req.url === '/message') res.writeHead(203, 'Ignored', { 'x-object': '1' });
       else if (req.url === '/odd') res.writeHead(200, ['x']);
+      else if (req.url === '/text') res.writeHead('204');
       else res.flushHeaders();
       seen.push(res.headersSent);
       res.writeHead(500);
@@ -94,6 +95,7 @@ runtime('should give the handler the response of the contract', async () => {
     const message = await call({ path: '/message' });
     assert.equal([message.status, message.headers['x-object']], [203, '1']);
     assert.is((await call({ path: '/odd' })).status, 502);
+    assert.is((await call({ path: '/text' })).status, 204);
   });
 });
 
@@ -241,6 +243,8 @@ const FAIL = `
     throw() { throw new Error('secret detail'); },
     async reject() { await null; throw new Error('secret detail'); },
     async undefined() { throw undefined; },
+    bare() { throw Object.create(null); },
+    symbol() { throw Symbol('s'); },
     exit() { process.exit(0); },
     uncaught() { setTimeout(() => { throw new Error('secret detail'); }); return new Promise(() => {}); },
     twice(res) { res.end('a'); res.end('b'); },
@@ -264,6 +268,8 @@ failures('should answer every failure before the head with a short error, and go
       ['throw', 'FUNCTION_FAILED', 'function "f" failed before it answered'],
       ['reject', 'FUNCTION_FAILED', 'function "f" failed before it answered'],
       ['undefined', 'FUNCTION_FAILED', 'function "f" failed before it answered'],
+      ['bare', 'FUNCTION_FAILED', 'function "f" failed before it answered'],
+      ['symbol', 'FUNCTION_FAILED', 'function "f" failed before it answered'],
       ['exit', 'WORKER_EXITED', 'the worker of function "f" exited'],
       ['uncaught', 'WORKER_EXITED', 'the worker of function "f" crashed'],
       ['after', 'FUNCTION_FAILED', 'function "f" failed before it answered'],
