@@ -31,7 +31,12 @@ const environments = {
 const worker = {
   type: 'object',
   properties: {
-    initializationTimeout: { ...count, default: WORKER_DEFAULTS.initializationTimeout, description: 'ms' },
+    initializationTimeout: {
+      ...count,
+      maximum: 2 ** 31 - 1,
+      default: WORKER_DEFAULTS.initializationTimeout,
+      description: 'ms',
+    },
     maxActivateRequests: {
       type: 'integer',
       minimum: 1,

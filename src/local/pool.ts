@@ -125,6 +125,7 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
       clearTimeout(idleTimers.get(replica));
       replica.invoke(call);
     }
+    if (queue.size === 0) return;
     let starting = replicas.filter(item => item.state === 'starting').length;
     while (queue.size > starting * maxActive && replicas.length < limit && tryStart()) starting++;
   }
