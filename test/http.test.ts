@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { Agent } from 'node:http';
 import { Readable } from 'node:stream';
@@ -329,6 +330,25 @@ http('should answer pipelined requests in order', async () => {
   const all = await connection.until('third');
   assert.ok(all.indexOf('first') < all.indexOf('second') && all.indexOf('second') < all.indexOf('third'));
   connection.socket.destroy();
+});
+
+http('should answer all that autocannon asks, one at a time and pipelined', async () => {
+  for (const pipelining of ['1', '4']) {
+    const url = `http://127.0.0.1:${server.port}${say({ status: 200, body: 'ok' })}`;
+    const args = ['-c', '50', '-a', '2000', '-p', pipelining, '--json', '--no-progress', url];
+    const output = await within(
+      30_000,
+      new Promise<string>((done, fail) =>
+        execFile(process.execPath, ['node_modules/autocannon/autocannon.js', ...args], (error, stdout) =>
+          error === null ? done(stdout) : fail(error),
+        ),
+      ),
+      'autocannon',
+    );
+    const result = JSON.parse(output) as Record<string, number>;
+    assert.equal([result['errors'], result['timeouts'], result['non2xx']], [0, 0, 0]);
+    assert.ok(Number(result['2xx']) > 1500, `${result['2xx']} answers`);
+  }
 });
 
 http('should stop', async () => {
