@@ -54,5 +54,5 @@ export interface Exchange {
   error: GatewayError | undefined;
 }
 
-/** Why an exchange failed, for the access line. */
+/** How an exchange ended, for the access line. */
 export type Outcome = 'ok' | 'client gone' | `error ${Code}`;

@@ -193,20 +193,27 @@ function refuse(gateway: Gateway, error: NodeJS.ErrnoException, socket: Duplex):
 }
 
 function drain(gateway: Gateway): Promise<void> {
+  const { config, log } = gateway;
   gateway.draining = true;
+  // those of now: what comes later is refused, and must not be waited for
+  const pending = new Set(gateway.invocations);
   return new Promise(resolve => {
-    const { invocations, config, log } = gateway;
     const timer = setTimeout(() => {
-      log.warn('drain timeout passed', { invocations: invocations.size });
+      log.warn('drain timeout passed', { invocations: pending.size });
       resolve();
     }, config.drainTimeout * 1000);
-    const check = (): void => {
-      if (invocations.size > 0) return;
+    const settle = (): void => {
+      if (pending.size > 0) return;
       clearTimeout(timer);
       resolve();
     };
-    for (const { res } of invocations) res.on('close', check);
-    check();
+    for (const exchange of pending) {
+      exchange.res.on('close', () => {
+        pending.delete(exchange);
+        settle();
+      });
+    }
+    settle();
   });
 }
 

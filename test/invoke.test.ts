@@ -169,6 +169,22 @@ seam('should have the body destroyed when the client leaves after the head', asy
   });
 });
 
+seam('should be drained of the calls in flight, and not wait for those that came later', async () => {
+  await withGateway(['--drain-timeout', '60'], async ({ port, gateway, setAgent }) => {
+    const body = new Readable({ read() {} });
+    setAgent(agentOf(async () => answer(body)));
+    const { reply } = open(port, {});
+    await within(5000, reply, 'the head');
+    const [inFlight] = gateway.invocations;
+    const drained = gateway.drain();
+    // one that is being refused at the moment when the last of the others ends
+    if (inFlight !== undefined) gateway.invocations.add({ ...inFlight });
+    assert.is((await ask(port)).status, 503);
+    body.push(null);
+    await within(5000, drained, 'the drain');
+  });
+});
+
 seam('should have the body destroyed when nobody reads it: HEAD of an endless answer, and a bad head', async () => {
   await withGateway(['--timeout', '1'], async ({ port, setAgent }) => {
     for (const [method, status] of [
