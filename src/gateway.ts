@@ -21,7 +21,7 @@ export interface Gateway {
   router: Router;
   /** True from SIGTERM or `/pre-stop` on: new invocations are refused. */
   draining: boolean;
-  /** Invocations that have not been answered to the end. */
+  /** Invocations that were let in and have not been answered to the end. */
   readonly invocations: Set<Exchange>;
   /** Refuses new invocations, and resolves when those in flight are answered or `drainTimeout` has passed. */
   drain(): Promise<void>;

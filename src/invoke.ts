@@ -11,12 +11,14 @@ import { respond } from './respond.ts';
  * @throws {GatewayError} rejected, for whatever failed before the head; `server` answers it.
  */
 export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void> {
-  const { config } = gateway;
+  const { config, invocations } = gateway;
   const { req, res, controller } = exchange;
   if (gateway.draining) throw new GatewayError('DRAINING', 'the instance is stopping');
-  if (config.maxConcurrency > 0 && gateway.invocations.size > config.maxConcurrency) {
-    throw new GatewayError('OVERLOADED', `more than ${config.maxConcurrency} invocations in flight`);
+  if (config.maxConcurrency > 0 && invocations.size >= config.maxConcurrency) {
+    throw new GatewayError('OVERLOADED', `expected at most ${config.maxConcurrency} invocations in flight`);
   }
+  // only now: refusals must not take the place of those that could be served
+  invocations.add(exchange);
   limitBody(exchange, config.maxBody);
   exchange.function = gateway.router(exchange);
   const agent = gateway.agent ?? (await untilReady(gateway, exchange));

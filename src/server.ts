@@ -92,7 +92,6 @@ function handle(gateway: Gateway, req: IncomingMessage, res: ServerResponse): vo
   if (fault !== undefined) {
     respondError(gateway, exchange, new GatewayError('BAD_REQUEST', fault));
   } else if (exchange.kind === 'http' || exchange.kind === 'event') {
-    gateway.invocations.add(exchange);
     invoke(gateway, exchange).catch(error => respondError(gateway, exchange, error));
   } else {
     hooks[exchange.kind](gateway, exchange).then(

@@ -185,6 +185,24 @@ seam('should be drained of the calls in flight, and not wait for those that came
   });
 });
 
+seam('should count no refused call among those in flight', async () => {
+  await withGateway(['--max-concurrency', '1'], async ({ port, gateway, setAgent }) => {
+    const body = new Readable({ read() {} });
+    setAgent(agentOf(async () => answer(body)));
+    await within(5000, open(port, {}).reply, 'the head');
+    const add = gateway.invocations.add.bind(gateway.invocations);
+    let added = 0;
+    gateway.invocations.add = exchange => {
+      added++;
+      return add(exchange);
+    };
+    const replies = await Promise.all(Array.from({ length: 10 }, () => ask(port)));
+    assert.ok(replies.every(({ status }) => status === 503));
+    assert.is(added, 0);
+    body.push(null);
+  });
+});
+
 seam('should have the body destroyed when nobody reads it: HEAD of an endless answer, and a bad head', async () => {
   await withGateway(['--timeout', '1'], async ({ port, setAgent }) => {
     for (const [method, status] of [
