@@ -45,7 +45,7 @@ export interface Metadata {
   /** Trace context: name, value, name, value, … */
   baggage: RawHeaders;
   requestId: string;
-  /** Epoch ms. Bounds the wait for a worker and for the head, not the body after it. */
+  /** Epoch ms, less than 24.8 days ahead. Bounds the wait for a worker and for the head, not the body after it. */
   deadline: number;
   /** Fires when the caller has gone or given up before the head. Its reason is a GatewayError. */
   signal: AbortSignal;

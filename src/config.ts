@@ -1,134 +1,134 @@
 import { existsSync } from 'node:fs';
 import { ConfigError } from './errors.ts';
+import { MAX_SECONDS } from './headers.ts';
 import type { LogMode } from './log.ts';
 import { show } from './schema.ts';
 
+/** What a setting may be. */
+interface Allowed<T> {
+  /** Undefined for text that is not allowed. */
+  parse(text: string): T | undefined;
+  /** The words for what is allowed. */
+  expects: string;
+}
+
 /** One setting: where it comes from, what it may be, what it is otherwise, what it means. */
-interface Variable<T> {
+interface Variable<T> extends Allowed<T> {
   /** Environment variables in the order they are looked at. A `SERVER_*` one is a flag too. */
   env: readonly [string, ...string[]];
-  /** @throws the words for what was expected. */
-  parse(text: string): T;
-  /** What holds when nothing is said; text where it depends on the surroundings. */
-  default: string;
+  default: T | undefined;
+  /** The default in words, where it depends on the surroundings. */
+  otherwise?: string;
   meaning: string;
 }
 
-const string = (text: string): string => text;
+const text: Allowed<string> = { parse: value => value, expects: 'text' };
 
-const whole =
-  (min: number, max: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw `a whole number from ${min} to ${max}`;
-  };
-
-const oneOf =
-  <const T extends string>(...values: T[]) =>
-  (text: string): T => {
-    const value = values.find(item => item === text);
-    if (value !== undefined) return value;
-    throw values.join(', ');
-  };
-
-const path = (text: string): string => {
-  if (/^\/[^\s?#]*$/.test(text)) return text;
-  throw 'a path that starts with "/"';
+const path: Allowed<string> = {
+  parse: value => (/^\/[^\s?#]*$/.test(value) ? value : undefined),
+  expects: 'a path that starts with "/"',
 };
 
-const flag = (text: string): boolean => oneOf('on', 'off')(text) === 'on';
+const whole = (min: number, max: number): Allowed<number> => ({
+  parse: value => (/^\d+$/.test(value) && Number(value) >= min && Number(value) <= max ? Number(value) : undefined),
+  expects: `a whole number from ${min} to ${max}`,
+});
 
-/** Node's timers hold 2^31-1 ms; a deadline beyond that would fire at once. */
-export const MAX_SECONDS = 2_147_483;
+const oneOf = <const T extends string>(...values: T[]): Allowed<T> => ({
+  parse: value => values.find(item => item === value),
+  expects: values.join(', '),
+});
 
 const VARIABLES = {
   port: {
     env: ['SERVER_PORT', 'FC_SERVER_PORT', 'FC_CUSTOM_LISTEN_PORT'],
-    parse: whole(0, 65535),
-    default: '9000',
+    ...whole(0, 65535),
+    default: 9000,
     meaning: 'CAPort, on which FC calls',
   },
-  host: { env: ['SERVER_HOST'], parse: string, default: '0.0.0.0', meaning: 'address to listen on' },
+  host: { env: ['SERVER_HOST'], ...text, default: '0.0.0.0', meaning: 'address to listen on' },
   agent: {
     env: ['SERVER_AGENT'],
-    parse: oneOf('native', 'sdk', 'local'),
-    default: 'native with NOSLATE_PATH or NOSLATED_WORKDIR, else local',
+    ...oneOf('native', 'sdk', 'local'),
+    default: undefined,
+    otherwise: 'native with NOSLATE_PATH or NOSLATED_WORKDIR, else local',
     meaning: 'what runs functions: native, sdk or local',
   },
   config: {
     env: ['SERVER_CONFIG'],
-    parse: string,
-    default: 'noslate.json, if present',
+    ...text,
+    default: undefined,
+    otherwise: 'noslate.json, if present',
     meaning: 'file with functions and routes',
   },
   timeout: {
     env: ['SERVER_TIMEOUT'],
-    parse: whole(1, MAX_SECONDS),
-    default: '60',
+    ...whole(1, MAX_SECONDS),
+    default: 60,
     meaning: 'seconds an invocation may take when FC sent no x-fc-function-timeout',
   },
   drainTimeout: {
     env: ['SERVER_DRAIN_TIMEOUT'],
-    parse: whole(0, MAX_SECONDS),
-    default: '10',
+    ...whole(0, MAX_SECONDS),
+    default: 10,
     meaning: 'seconds a graceful stop may take',
   },
   maxBody: {
     env: ['SERVER_MAX_BODY'],
-    parse: whole(0, Number.MAX_SAFE_INTEGER),
-    default: '0',
+    ...whole(0, Number.MAX_SAFE_INTEGER),
+    default: 0,
     meaning: 'bytes of request body, 413 above; 0 is no limit',
   },
   maxConcurrency: {
     env: ['SERVER_MAX_CONCURRENCY'],
-    parse: whole(0, Number.MAX_SAFE_INTEGER),
-    default: '0',
+    ...whole(0, Number.MAX_SAFE_INTEGER),
+    default: 0,
     meaning: 'invocations in flight, 503 above; 0 is no limit',
   },
   healthPath: {
     env: ['SERVER_HEALTH_PATH'],
-    parse: path,
-    default: 'off',
+    ...path,
+    default: undefined,
+    otherwise: 'off',
     meaning: "path that answers FC's custom health check",
   },
   log: {
     env: ['SERVER_LOG'],
-    parse: oneOf('json', 'pretty', 'off'),
-    default: 'json; pretty for the local agent on a terminal',
+    ...oneOf('json', 'pretty', 'off'),
+    default: undefined,
+    otherwise: 'json; pretty for the local agent on a terminal',
     meaning: 'form of the log: json, pretty or off',
   },
   fcLog: {
     env: ['SERVER_FC_LOG'],
-    parse: flag,
+    ...oneOf('on', 'off'),
     default: 'off',
     meaning: "on: FC 2.0's marker lines around each request",
   },
-  noslatePath: { env: ['NOSLATE_PATH'], parse: string, default: '', meaning: "Noslate's folder" },
+  noslatePath: { env: ['NOSLATE_PATH'], ...text, default: undefined, meaning: "Noslate's folder" },
   noslatedWorkdir: {
     env: ['NOSLATED_WORKDIR'],
-    parse: string,
-    default: '',
+    ...text,
+    default: undefined,
     meaning: 'folder of socks/{dp,cp}-ID.sock',
   },
-  noslateLogdir: { env: ['NOSLATE_LOGDIR'], parse: string, default: '', meaning: "folder of the planes' logs" },
-  turfWorkdir: { env: ['TURF_WORKDIR'], parse: string, default: '', meaning: 'folder of turf.sock' },
+  noslateLogdir: { env: ['NOSLATE_LOGDIR'], ...text, default: undefined, meaning: "folder of the planes' logs" },
+  turfWorkdir: { env: ['TURF_WORKDIR'], ...text, default: undefined, meaning: 'folder of turf.sock' },
 } as const satisfies Record<string, Variable<unknown>>;
 
-type Settings = { [K in keyof typeof VARIABLES]: ReturnType<(typeof VARIABLES)[K]['parse']> };
+type Table = typeof VARIABLES;
+
+/** The table's values; undefined where nothing was said and there is no default. */
+type Settings = {
+  [K in keyof Table]:
+    | NonNullable<ReturnType<Table[K]['parse']>>
+    | (Table[K]['default'] extends undefined ? undefined : never);
+};
 
 /** What the process was told to be. Frozen. Times are whole seconds, sizes bytes. */
-export interface Config
-  extends Readonly<
-    Omit<Settings, 'config' | 'healthPath' | 'noslatePath' | 'noslatedWorkdir' | 'noslateLogdir' | 'turfWorkdir'>
-  > {
-  /** The profile's file; undefined when none was named and none is there. */
-  readonly config: string | undefined;
-  readonly healthPath: string | undefined;
-  readonly noslatePath: string | undefined;
-  readonly noslatedWorkdir: string | undefined;
-  readonly noslateLogdir: string | undefined;
-  readonly turfWorkdir: string | undefined;
+export interface Config extends Readonly<Omit<Settings, 'agent' | 'log'>> {
+  readonly agent: NonNullable<Settings['agent']>;
+  readonly log: LogMode;
   /** Things that look like a mistake but do no harm, for the log. */
   readonly warnings: readonly string[];
 }
@@ -159,40 +159,25 @@ export function readConfig(
   const problems: string[] = [];
   const { action, flags } = readFlags(args, problems);
 
-  const values: { -readonly [K in keyof Settings]?: Settings[K] } = {};
-  function read<K extends keyof Settings>(key: K): void {
-    const variable: Variable<unknown> = VARIABLES[key];
+  const entries = Object.entries(VARIABLES).map(([key, variable]: [string, Variable<unknown>]) => {
     const name = flagOf(variable);
     const source = flags.has(name) ? name : variable.env.find(item => (env[item] ?? '') !== '');
-    const text = flags.get(name) ?? (source === undefined ? undefined : env[source]);
-    if (text === undefined || source === undefined) return;
-    try {
-      values[key] = variable.parse(text) as Settings[K];
-    } catch (expected) {
-      problems.push(`${source}: expected ${expected}, got ${show(text)}`);
-    }
-  }
-  for (const key of Object.keys(VARIABLES) as (keyof Settings)[]) read(key);
+    if (source === undefined) return [key, variable.default];
+    const given = flags.get(source) ?? env[source] ?? '';
+    const value = variable.parse(given);
+    if (value === undefined) problems.push(`${source}: expected ${variable.expects}, got ${show(given)}`);
+    return [key, value];
+  });
   if (problems.length > 0) throw new ConfigError(problems);
 
-  const agent = values.agent ?? ((values.noslatePath ?? values.noslatedWorkdir) ? 'native' : 'local');
-  const log: LogMode = values.log ?? (agent === 'local' && isTerminal() ? 'pretty' : 'json');
+  const settings = Object.fromEntries(entries) as Settings;
+  const hasNoslate = (settings.noslatePath ?? settings.noslatedWorkdir) !== undefined;
+  const agent = settings.agent ?? (hasNoslate ? 'native' : 'local');
   const config: Config = {
-    port: values.port ?? 9000,
-    host: values.host ?? '0.0.0.0',
+    ...settings,
     agent,
-    config: values.config ?? (existsSync('noslate.json') ? 'noslate.json' : undefined),
-    timeout: values.timeout ?? 60,
-    drainTimeout: values.drainTimeout ?? 10,
-    maxBody: values.maxBody ?? 0,
-    maxConcurrency: values.maxConcurrency ?? 0,
-    healthPath: values.healthPath,
-    log,
-    fcLog: values.fcLog ?? false,
-    noslatePath: values.noslatePath,
-    noslatedWorkdir: values.noslatedWorkdir,
-    noslateLogdir: values.noslateLogdir,
-    turfWorkdir: values.turfWorkdir,
+    log: settings.log ?? (agent === 'local' && isTerminal() ? 'pretty' : 'json'),
+    config: settings.config ?? (existsSync('noslate.json') ? 'noslate.json' : undefined),
     warnings: unknownVariables(env),
   };
   return { action, config: Object.freeze(config) };
@@ -203,7 +188,8 @@ export function help(version: string): string {
   const rows = Object.values(VARIABLES).map((variable: Variable<unknown>) => {
     const name = flagOf(variable);
     const source = name === '' ? variable.env.join(', ') : `${name}, ${variable.env.join(', ')}`;
-    return `  ${source}\n      ${variable.meaning}${variable.default === '' ? '' : ` (default: ${variable.default})`}`;
+    const otherwise = variable.otherwise ?? variable.default;
+    return `  ${source}\n      ${variable.meaning}${otherwise === undefined ? '' : ` (default: ${otherwise})`}`;
   });
   return `noslate-fc ${version}: runs Noslate functions behind Alibaba Cloud Function Compute
 

@@ -62,6 +62,15 @@ export function requestHeaders(
   return { headers, baggage };
 }
 
+/** Node's timers hold 2^31-1 ms; a timeout beyond that would pass at once. */
+export const MAX_SECONDS = 2_147_483;
+
+/** Reads a timeout that FC sent, whole seconds; anything else gives the fallback. */
+export function secondsOf(value: string | string[] | undefined, fallback: number): number {
+  const seconds = Number(value);
+  return Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, MAX_SECONDS) : fallback;
+}
+
 /** A response head that is valid HTTP. */
 export interface ResponseHead {
   /** Ready for `writeHead`. */

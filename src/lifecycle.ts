@@ -1,5 +1,6 @@
 import { GatewayError, toGatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
+import { secondsOf } from './headers.ts';
 
 /** FC's initializer timeout when it sends none, seconds. */
 const INITIALIZATION_TIMEOUT = 3;
@@ -17,7 +18,7 @@ type Hook = (gateway: Gateway, exchange: Exchange) => Promise<void>;
 export const hooks: Readonly<Record<'initialize' | 'pre-freeze' | 'pre-stop', Hook>> = {
   /** Ready means: the first invocation will find its worker warm. Safe to repeat. */
   async initialize(gateway, { req }) {
-    const seconds = Number(req.headers['x-fc-initialization-timeout']) || INITIALIZATION_TIMEOUT;
+    const seconds = secondsOf(req.headers['x-fc-initialization-timeout'], INITIALIZATION_TIMEOUT);
     await within(seconds * 1000 * SHARE, async () => (await gateway.ready).warm());
   },
 

@@ -1,10 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Agent } from './agent.ts';
-import { type Config, MAX_SECONDS } from './config.ts';
+import type { Config } from './config.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway, Kind, Outcome } from './gateway.ts';
-import { malformed } from './headers.ts';
+import { malformed, secondsOf } from './headers.ts';
 import { invoke } from './invoke.ts';
 import { hooks } from './lifecycle.ts';
 import type { Log } from './log.ts';
@@ -104,8 +104,7 @@ function handle(gateway: Gateway, req: IncomingMessage, res: ServerResponse): vo
 /** Tells who asks for what, and by when. */
 function describe(config: Config, req: IncomingMessage, res: ServerResponse): Exchange {
   const url = urlOf(req);
-  const seconds = Number(req.headers['x-fc-function-timeout']);
-  const timeout = Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, MAX_SECONDS) : config.timeout;
+  const timeout = secondsOf(req.headers['x-fc-function-timeout'], config.timeout);
   return {
     req,
     res,
@@ -126,7 +125,7 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
 /** Ties an exchange to its connection: what happens when the answer is out, and when it is all over. */
 function open(gateway: Gateway, exchange: Exchange): void {
   const { req, res, kind, requestId } = exchange;
-  if (gateway.config.fcLog) gateway.log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
+  if (gateway.config.fcLog === 'on') gateway.log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
   // what the function left unread must leave the connection before the next request can be read from it
   res.on('finish', () => {
     if (!req.readableEnded) req.resume();
@@ -141,7 +140,7 @@ function close(gateway: Gateway, exchange: Exchange): void {
   if (isGone) controller.abort(new GatewayError('CLIENT_GONE', 'the client left'));
 
   const outcome: Outcome = isGone ? 'client gone' : error === undefined ? 'ok' : `error ${error.code}`;
-  if (gateway.config.fcLog) {
+  if (gateway.config.fcLog === 'on') {
     const suffix = outcome === 'ok' && res.statusCode < 400 ? '' : ', Error: Unhandled function error';
     gateway.log.line(`FC ${MARKER[exchange.kind]} End RequestId: ${requestId}${suffix}`);
   }

@@ -31,7 +31,7 @@ config('should have a default for everything', () => {
       maxConcurrency: 0,
       healthPath: undefined,
       log: 'json',
-      fcLog: false,
+      fcLog: 'off',
     },
   );
 });

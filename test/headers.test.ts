@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { GatewayError } from '../src/errors.ts';
-import { malformed, requestHeaders, responseHeaders } from '../src/headers.ts';
+import { malformed, requestHeaders, responseHeaders, secondsOf } from '../src/headers.ts';
 import { suite } from './helpers.ts';
 
 const request = suite('requestHeaders');
@@ -103,6 +103,17 @@ response('should pass Latin-1 as it is and write other text as UTF-8', () => {
 });
 
 response.run();
+
+const timeouts = suite('secondsOf');
+
+timeouts('should take whole seconds that a timer can hold, else the fallback', () => {
+  assert.is(secondsOf('300', 3), 300);
+  for (const value of [undefined, '', '0', '-1', '1.5', 'x', ['1', '2']])
+    assert.is(secondsOf(value, 3), 3, String(value));
+  assert.is(secondsOf('99999999999', 3), 2_147_483);
+});
+
+timeouts.run();
 
 const guard = suite('malformed');
 

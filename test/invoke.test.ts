@@ -170,13 +170,15 @@ seam('should have the body destroyed when the client leaves after the head', asy
 });
 
 seam('should be drained of the calls in flight, and not wait for those that came later', async () => {
-  await withGateway(['--drain-timeout', '60'], async ({ port, gateway, setAgent }) => {
+  await withGateway(['--drain-timeout', '60', '--health-path', '/health'], async ({ port, gateway, setAgent }) => {
     const body = new Readable({ read() {} });
     setAgent(agentOf(async () => answer(body)));
     const { reply } = open(port, {});
     await within(5000, reply, 'the head');
     const [inFlight] = gateway.invocations;
+    assert.is((await ask(port, { path: '/health' })).status, 200);
     const drained = gateway.drain();
+    assert.is((await ask(port, { path: '/health' })).status, 503);
     // one that is being refused at the moment when the last of the others ends
     if (inFlight !== undefined) gateway.invocations.add({ ...inFlight });
     assert.is((await ask(port)).status, 503);

@@ -14,9 +14,6 @@ export interface Call {
   fail(error: GatewayError): void;
 }
 
-/** Longest delay that Node's timers hold, ms. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
-
 /** Makes a call that ends by itself when its deadline passes or its signal fires. */
 export function createCall(
   body: Readable,
@@ -56,8 +53,7 @@ export function createCall(
     },
     fail,
   };
-  const delay = Math.min(Math.max(0, deadline - Date.now()), MAX_DELAY_MS);
-  const timer = setTimeout(() => giveUp(call.onDeadline()), delay);
+  const timer = setTimeout(() => giveUp(call.onDeadline()), Math.max(0, deadline - Date.now()));
   if (signal.aborted) onAbort();
   else signal.addEventListener('abort', onAbort);
   return call;

@@ -4,7 +4,7 @@ import { WORKER_DEFAULTS } from '../profile.ts';
 import type { Call } from './call.ts';
 import { createOutlet, Inlet, type Outlet, sendBody } from './channel.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker } from './messages.ts';
-import { memoryOf, startThread, type ThreadSpec, tagLines } from './thread.ts';
+import { eachLine, memoryOf, startThread, type ThreadSpec } from './thread.ts';
 
 /** What a replica tells its pool. */
 export interface ReplicaEvents {
@@ -67,8 +67,8 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   }, initializationTimeout);
 
   const tags = { function: profile.name, worker: name };
-  tagLines(worker.stdout, line => log.output(line, { ...tags, stream: 'stdout' }));
-  tagLines(worker.stderr, line => log.output(line, { ...tags, stream: 'stderr' }));
+  eachLine(worker.stdout, line => log.output(line, { ...tags, stream: 'stdout' }));
+  eachLine(worker.stderr, line => log.output(line, { ...tags, stream: 'stderr' }));
 
   worker.on('message', (message: FromWorker) => {
     switch (message[0]) {

@@ -89,7 +89,7 @@ function folderOf({ name, url }: FunctionProfile): string {
 const MAX_LINE_CHARS = 64 * 1024;
 
 /** Calls `onLine` with each line of what a worker prints. */
-export function tagLines(stream: Readable, onLine: (line: string) => void): void {
+export function eachLine(stream: Readable, onLine: (line: string) => void): void {
   let rest = '';
   stream.setEncoding('utf8');
   stream.on('data', (text: string) => {
