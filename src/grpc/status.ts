@@ -1,0 +1,93 @@
+import { ErrorCode, type H2Error } from '../h2/error.ts';
+
+/** gRPC's status codes. @see gRPC "Status codes and their use in gRPC" */
+export const Status = {
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+} as const;
+
+const NAMES = Object.keys(Status);
+
+/** How a call failed. */
+export class GrpcError extends Error {
+  override readonly name = 'GrpcError';
+  /** A `Status`, or what else the peer sent as one. */
+  readonly code: number;
+  /** The status message. */
+  readonly details: string;
+  /** True when the peer has said that it did nothing with the call: making it again is safe. */
+  readonly isRefused: boolean;
+
+  constructor(code: number, details: string, isRefused = false) {
+    super(`${code} ${NAMES[code] ?? 'status'}: ${details}`);
+    this.code = code;
+    this.details = details;
+    this.isRefused = isRefused;
+  }
+}
+
+/** @see gRPC over HTTP2, "HTTP2 Transport Mapping: Errors" */
+const BY_RESET: Readonly<Record<number, number>> = {
+  [ErrorCode.REFUSED_STREAM]: Status.UNAVAILABLE,
+  [ErrorCode.CANCEL]: Status.CANCELLED,
+  [ErrorCode.ENHANCE_YOUR_CALM]: Status.RESOURCE_EXHAUSTED,
+  [ErrorCode.INADEQUATE_SECURITY]: Status.PERMISSION_DENIED,
+};
+
+/** Says as a status what ended a stream. A connection that was lost, or is going away, is UNAVAILABLE. */
+export function fromH2Error({ code, message, from, isRefused }: H2Error): GrpcError {
+  const status = from === undefined || isRefused ? Status.UNAVAILABLE : (BY_RESET[code] ?? Status.INTERNAL);
+  return new GrpcError(status, message, isRefused);
+}
+
+/** @see gRPC "HTTP to gRPC Status Code Mapping" */
+const BY_HTTP_STATUS: Readonly<Record<string, number>> = {
+  '400': Status.INTERNAL,
+  '401': Status.UNAUTHENTICATED,
+  '403': Status.PERMISSION_DENIED,
+  '404': Status.UNIMPLEMENTED,
+  '429': Status.UNAVAILABLE,
+  '502': Status.UNAVAILABLE,
+  '503': Status.UNAVAILABLE,
+  '504': Status.UNAVAILABLE,
+};
+
+/** Says as a status what an answer means that is not gRPC's 200. */
+export function fromHttpStatus(status: string): GrpcError {
+  return new GrpcError(BY_HTTP_STATUS[status] ?? Status.UNKNOWN, `HTTP status ${status}, expected 200`);
+}
+
+/**
+ * Reads a status message: UTF-8, percent-encoded where it is not printable ASCII. What is encoded badly
+ * stays as it is, for a message must not hide its status.
+ *
+ * @see gRPC over HTTP2, "Status-Message"
+ */
+export function decodeStatusMessage(value: string): string {
+  if (!value.includes('%')) return value;
+  const bytes = Buffer.alloc(value.length);
+  let size = 0;
+  for (let i = 0; i < value.length; i++) {
+    const hex = value[i] === '%' ? value.slice(i + 1, i + 3) : '';
+    if (/^[0-9a-f]{2}$/i.test(hex)) {
+      bytes[size++] = Number.parseInt(hex, 16);
+      i += 2;
+    } else bytes[size++] = value.charCodeAt(i);
+  }
+  return bytes.toString('utf8', 0, size);
+}
