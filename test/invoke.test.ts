@@ -8,11 +8,12 @@ import type { Gateway } from '../src/gateway.ts';
 import { createLog } from '../src/log.ts';
 import type { Profile } from '../src/profile.ts';
 import { createGateway } from '../src/server.ts';
-import { ask, deferred, get, open, raw, suite, within } from './helpers.ts';
+import { ask, deferred, eventually, get, open, raw, suite, within } from './helpers.ts';
 
 const PROFILE: Profile = {
   functions: [{ name: 'f', runtime: 'nodejs', url: 'file:///f', signature: '1', handler: 'a.b' }],
-  routes: [],
+  services: [{ name: 's', type: 'default', selector: { functionName: 'f' } }],
+  routes: [{ path: '/s', service: 's' }, { function: 'f' }],
   environments: [],
 };
 
@@ -29,6 +30,7 @@ const agentOf = (invoke: Invoke): Agent => ({
   setProfile: async () => {},
   warm: async () => {},
   invoke,
+  invokeService: () => Promise.reject(new Error('no service was asked for')),
   close: async () => {},
 });
 
@@ -101,14 +103,14 @@ waiting('should forget an invocation whose client has left', async () => {
   });
 });
 
-waiting('should not be initialized', async () => {
+waiting('should not be initialized, and answered in time', async () => {
   await withGateway([], async ({ port }) => {
     const reply = await ask(port, {
       method: 'POST',
       path: '/initialize',
       headers: { 'x-fc-initialization-timeout': '1' },
     });
-    assert.is(reply.status, 404);
+    assert.equal([reply.status, reply.json()['errorMessage']], [404, 'no agent was ready within 900 ms']);
   });
 });
 
@@ -128,6 +130,41 @@ seam('should be given the deadline, FC’s before ours, and never a time in the 
     for (const value of ['', '3', '0', '-1', 'x', '1.5', '99999999999'])
       await ask(port, { headers: { 'x-fc-function-timeout': value } });
     assert.equal(seconds, [7, 3, 7, 7, 7, 7, 2_147_483]);
+  });
+});
+
+seam('should be given the time by which to be warm: nine tenths of the initialization timeout', async () => {
+  await withGateway([], async ({ port, setAgent }) => {
+    const seconds: number[] = [];
+    setAgent({
+      ...agentOf(async () => answer('ok')),
+      warm: async deadline => {
+        seconds.push(Math.round((deadline - Date.now()) / 1000));
+      },
+    });
+    for (const value of ['20', '100']) {
+      const headers = { 'x-fc-initialization-timeout': value };
+      assert.is((await ask(port, { method: 'POST', path: '/initialize', headers })).status, 200);
+    }
+    assert.equal(seconds, [18, 90]);
+  });
+});
+
+seam('should be asked for a service where the route names one, and the access line say so', async () => {
+  await withGateway([], async ({ port, setAgent, output }) => {
+    setAgent({
+      ...agentOf(async name => answer(`function ${name}`)),
+      invokeService: async (name, body, { url }) => {
+        let text = '';
+        for await (const chunk of body) text += chunk;
+        return answer(`service ${name} ${url} ${text}`);
+      },
+    });
+    assert.is((await ask(port, { path: '/s?q', body: 'body' })).body.toString(), 'service s /s?q body');
+    assert.is((await ask(port, { path: '/other' })).body.toString(), 'function f');
+    await eventually('two access lines', async () => output().split('"message":"request"').length === 3);
+    assert.match(output(), '"path":"/s","function":"service:s"');
+    assert.match(output(), '"path":"/other","function":"f"');
   });
 });
 
