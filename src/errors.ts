@@ -10,8 +10,12 @@ const STATUS = {
   ROUTE_NOT_FOUND: 404,
   /** The route names a function that is not registered. */
   FUNCTION_NOT_FOUND: 404,
+  /** The route names a service that is not registered. */
+  SERVICE_NOT_FOUND: 404,
   /** `SERVER_MAX_BODY` was passed. */
   BODY_TOO_LARGE: 413,
+  /** The function's `rateLimit` was passed. */
+  RATE_LIMITED: 429,
   /** Request headers above node:http's limit. */
   HEADERS_TOO_LARGE: 431,
   /** The client left; nobody reads an answer. */
