@@ -16,9 +16,11 @@ export interface Agent {
   /**
    * Resolves when every function has its `reservationCount` workers active.
    *
-   * @throws {GatewayError} rejected, with the reason why a worker cannot start.
+   * @param deadline - epoch ms, less than 24.8 days ahead.
+   * @throws {GatewayError} rejected: the reason why a worker cannot start; UNAVAILABLE, naming what is
+   *   missing, when the deadline passes.
    */
-  warm(): Promise<void>;
+  warm(deadline: number): Promise<void>;
 
   /**
    * Runs a function once and resolves when its status and headers are known.

@@ -14,7 +14,7 @@ const STATUS = {
   SERVICE_NOT_FOUND: 404,
   /** `SERVER_MAX_BODY` was passed. */
   BODY_TOO_LARGE: 413,
-  /** The function's `rateLimit` was passed. */
+  /** Noslate's rate limit of the function was passed. */
   RATE_LIMITED: 429,
   /** Request headers above node:http's limit. */
   HEADERS_TOO_LARGE: 431,

@@ -1,4 +1,5 @@
-import { GatewayError, toGatewayError } from './errors.ts';
+import type { Agent } from './agent.ts';
+import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { secondsOf } from './headers.ts';
 
@@ -19,7 +20,10 @@ export const hooks: Readonly<Record<'initialize' | 'pre-freeze' | 'pre-stop', Ho
   /** Ready means: the first invocation will find its worker warm. Safe to repeat. */
   async initialize(gateway, { req }) {
     const seconds = secondsOf(req.headers['x-fc-initialization-timeout'], INITIALIZATION_TIMEOUT);
-    await within(seconds * 1000 * SHARE, async () => (await gateway.ready).warm());
+    const ms = seconds * 1000 * SHARE;
+    const deadline = Date.now() + ms;
+    const agent = gateway.agent ?? (await untilReady(gateway, ms));
+    await agent.warm(deadline);
   },
 
   /** What is held in memory may never be written: the instance can be stopped without another thaw. */
@@ -34,16 +38,15 @@ export const hooks: Readonly<Record<'initialize' | 'pre-freeze' | 'pre-stop', Ho
   },
 };
 
-async function within(ms: number, work: () => Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new GatewayError('UNAVAILABLE', `not ready within ${Math.round(ms)} ms`)), ms);
+/** Waits for the agent, which knows no deadline before it is there. */
+function untilReady({ ready }: Gateway, ms: number): Promise<Agent> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new GatewayError('UNAVAILABLE', `no agent was ready within ${Math.round(ms)} ms`));
+    }, ms);
+    ready.then(agent => {
+      clearTimeout(timer);
+      resolve(agent);
+    });
   });
-  try {
-    await Promise.race([work(), late]);
-  } catch (error) {
-    throw toGatewayError(error);
-  } finally {
-    clearTimeout(timer);
-  }
 }

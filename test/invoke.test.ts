@@ -101,14 +101,14 @@ waiting('should forget an invocation whose client has left', async () => {
   });
 });
 
-waiting('should not be initialized', async () => {
+waiting('should not be initialized, and answered in time', async () => {
   await withGateway([], async ({ port }) => {
     const reply = await ask(port, {
       method: 'POST',
       path: '/initialize',
       headers: { 'x-fc-initialization-timeout': '1' },
     });
-    assert.is(reply.status, 404);
+    assert.equal([reply.status, reply.json()['errorMessage']], [404, 'no agent was ready within 900 ms']);
   });
 });
 
@@ -128,6 +128,23 @@ seam('should be given the deadline, FC’s before ours, and never a time in the 
     for (const value of ['', '3', '0', '-1', 'x', '1.5', '99999999999'])
       await ask(port, { headers: { 'x-fc-function-timeout': value } });
     assert.equal(seconds, [7, 3, 7, 7, 7, 7, 2_147_483]);
+  });
+});
+
+seam('should be given the time by which to be warm: nine tenths of the initialization timeout', async () => {
+  await withGateway([], async ({ port, setAgent }) => {
+    const seconds: number[] = [];
+    setAgent({
+      ...agentOf(async () => answer('ok')),
+      warm: async deadline => {
+        seconds.push(Math.round((deadline - Date.now()) / 1000));
+      },
+    });
+    for (const value of ['20', '100']) {
+      const headers = { 'x-fc-initialization-timeout': value };
+      assert.is((await ask(port, { method: 'POST', path: '/initialize', headers })).status, 200);
+    }
+    assert.equal(seconds, [18, 90]);
   });
 });
 

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { ask, eventually, get, open, raw, startServer, suite, within, withServer } from './helpers.ts';
+import { ask, eventually, get, open, raw, startServer, suite, within, withServer, write } from './helpers.ts';
 
 const HELLO =
   'exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end("hello " + req.method + " " + req.url); };';
@@ -88,7 +90,49 @@ hooks('should answer in time when the worker is not ready by x-fc-initialization
       path: '/initialize',
       headers: { 'x-fc-initialization-timeout': '1' },
     });
-    assert.equal([reply.status, reply.json()['errorMessage']], [404, 'not ready within 900 ms']);
+    assert.equal(
+      [reply.status, reply.json()['errorType'], reply.json()['errorMessage']],
+      [404, 'UNAVAILABLE', 'function "slow": 0 of 1 reserved workers active'],
+    );
+  });
+});
+
+hooks('should name every function that is not ready by then, and how far it is', async () => {
+  const slow = `
+    exports.initializer = () => process.env.NOSLATE_WORKER_ID.endsWith('-1') ? undefined : new Promise(() => {});
+    exports.handler = async () => {};`;
+  const override = (reservationCount: number): object => ({
+    initializer: 'index.initializer',
+    worker: { reservationCount },
+  });
+  const overrides = { warm: override(1), half: override(2), third: override(3) };
+  await withServer({ functions: { warm: slow, half: slow, third: slow }, overrides }, async ({ port, lines, line }) => {
+    await line('three workers', () => lines().filter(({ message }) => message === 'worker ready').length === 3);
+    const reply = await ask(port, {
+      method: 'POST',
+      path: '/initialize',
+      headers: { 'x-fc-initialization-timeout': '1' },
+    });
+    assert.is(
+      reply.json()['errorMessage'],
+      'function "half": 1 of 2 reserved workers active; function "third": 1 of 3 reserved workers active',
+    );
+  });
+});
+
+hooks('should wait for no more workers than a changed noslate.json reserves', async () => {
+  const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
+  const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
+  await withServer({ functions, overrides, args: ['--fc-log', 'on'] }, async ({ port, folder, line, output }) => {
+    const reply = ask(port, {
+      method: 'POST',
+      path: '/initialize',
+      headers: { 'x-fc-initialization-timeout': '20', 'x-fc-request-id': 'init' },
+    });
+    await line('the hook', () => output().includes('FC Initialize Start RequestId: init'));
+    const file = join(folder, 'noslate.json');
+    write(file, readFileSync(file, 'utf8').replace('"reservationCount":1', '"reservationCount":0'));
+    assert.is((await reply).status, 200);
   });
 });
 

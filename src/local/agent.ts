@@ -65,8 +65,20 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
       }
     },
 
-    async warm() {
-      await Promise.all([...functions.values()].map(({ pool }) => pool.warm()));
+    async warm(deadline) {
+      const pools = [...functions.values()].map(({ pool }) => pool);
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => {
+          const missing = pools.flatMap(pool => pool.missing() ?? []);
+          reject(new GatewayError('UNAVAILABLE', missing.join('; ')));
+        }, deadline - Date.now());
+      });
+      try {
+        await Promise.race([Promise.all(pools.map(pool => pool.warm())), late]);
+      } finally {
+        clearTimeout(timer);
+      }
     },
 
     async invoke(name, body, metadata) {

@@ -12,6 +12,8 @@ export interface Pool {
   invoke(body: Readable, metadata: Metadata): Promise<TriggerResponse>;
   /** Resolves when `reservationCount` workers are ready; rejects when one cannot be. */
   warm(): Promise<void>;
+  /** What keeps `warm` from resolving, for the client; undefined when nothing does. */
+  missing(): string | undefined;
   /** Serves new calls from new workers; the old ones end when their calls have. */
   renew(spec: ThreadSpec): void;
   /** The function is no more: waiting calls fail, running ones finish. */
@@ -86,6 +88,7 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
     }
     pump();
     rest(replica);
+    settleWaiters();
   }
 
   function onExit(replica: Replica, error: GatewayError | undefined, wasReady: boolean): void {
@@ -149,8 +152,10 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
     idleTimers.set(replica, timer.unref());
   }
 
+  const countReady = (): number => replicas.filter(item => item.state === 'ready').length;
+
   function settleWaiters(): void {
-    if (replicas.filter(item => item.state === 'ready').length < reserved) return;
+    if (waiters.length === 0 || countReady() < reserved) return;
     for (const { resolve } of waiters.splice(0)) resolve();
   }
 
@@ -190,12 +195,18 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
         settleWaiters();
       });
     },
+    missing() {
+      const ready = countReady();
+      if (ready >= reserved) return undefined;
+      return `function ${JSON.stringify(name)}: ${ready} of ${reserved} reserved workers active`;
+    },
     renew(next) {
       spec = next;
       ({ isDisposable, isQueued, failsFast, maxActive, reserved, limit } = settings());
       retire();
       topUp();
       pump();
+      settleWaiters();
     },
     remove() {
       isClosed = true;
