@@ -8,7 +8,7 @@ import type { Profile } from './profile.ts';
  */
 export interface Agent {
   /**
-   * Makes these the functions and environments, in place of all earlier ones. Resolves when they can be
+   * Makes these the functions, services and environments, in place of all earlier ones. Resolves when they can be
    * invoked; workers may still be starting.
    */
   setProfile(profile: Profile): Promise<void>;
@@ -28,11 +28,18 @@ export interface Agent {
    * `body` is read as fast as the function takes it. It is never destroyed: to destroy a request is to
    * destroy the socket that the answer needs.
    *
-   * @throws {GatewayError} rejected: FUNCTION_NOT_FOUND, QUEUE_TIMEOUT, NO_WORKER, CODE_UNAVAILABLE,
+   * @throws {GatewayError} rejected: FUNCTION_NOT_FOUND, RATE_LIMITED, QUEUE_TIMEOUT, NO_WORKER, CODE_UNAVAILABLE,
    *   INITIALIZER_FAILED, INITIALIZER_TIMEOUT, FUNCTION_FAILED, WORKER_EXITED, TIMEOUT, UNAVAILABLE; or
    *   the reason of `metadata.signal`. After the head, the same errors destroy the response's body.
    */
   invoke(name: string, body: Readable, metadata: Metadata): Promise<TriggerResponse>;
+
+  /**
+   * The same for the function that a service picks, anew for each call.
+   *
+   * @throws {GatewayError} rejected: SERVICE_NOT_FOUND, and what `invoke` rejects with.
+   */
+  invokeService(name: string, body: Readable, metadata: Metadata): Promise<TriggerResponse>;
 
   /** Ends every worker and connection. Calls in flight fail. */
   close(): Promise<void>;

@@ -59,7 +59,7 @@ const VARIABLES = {
     ...text,
     default: undefined,
     otherwise: 'noslate.json, if present',
-    meaning: 'file with functions and routes',
+    meaning: 'file with functions, services and routes',
   },
   timeout: {
     env: ['SERVER_TIMEOUT'],

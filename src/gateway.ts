@@ -3,12 +3,13 @@ import type { Agent } from './agent.ts';
 import type { Config } from './config.ts';
 import type { Code, GatewayError } from './errors.ts';
 import type { Log } from './log.ts';
+import type { Target } from './target.ts';
 
 /** What FC asks for with a request: one of its lifecycle hooks, an event invoke, or an HTTP trigger. */
 export type Kind = 'initialize' | 'pre-freeze' | 'pre-stop' | 'event' | 'http';
 
-/** Names the function that a request is for. @throws {GatewayError} ROUTE_NOT_FOUND. */
-export type Router = (exchange: Exchange) => string;
+/** Names the function or service that a request is for. @throws {GatewayError} ROUTE_NOT_FOUND. */
+export type Router = (exchange: Exchange) => Target;
 
 /** What every request meets: the settings, and the state of the process. */
 export interface Gateway {
@@ -44,7 +45,7 @@ export interface Exchange {
   readonly deadline: number;
   /** Fires with a GatewayError when the client has gone or the gateway gave up. */
   readonly controller: AbortController;
-  /** The function's name, once it is known. */
+  /** What runs, once it is known: `NAME` of a function or `service:NAME`. */
   function: string;
   bytesIn: number;
   bytesOut: number;

@@ -3,6 +3,7 @@ import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { requestHeaders } from './headers.ts';
 import { respond } from './respond.ts';
+import { formatTarget } from './target.ts';
 
 /**
  * Runs an event invoke or an HTTP trigger, from the request to the last byte handed to `respond`. The
@@ -20,11 +21,15 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   // only now: refusals must not take the place of those that could be served
   invocations.add(exchange);
   limitBody(exchange, config.maxBody);
-  exchange.function = gateway.router(exchange);
+  const target = gateway.router(exchange);
+  exchange.function = formatTarget(target);
   const agent = gateway.agent ?? (await untilReady(gateway, exchange));
 
   if (req.headers.expect !== undefined) res.writeContinue();
-  respond(gateway, exchange, await agent.invoke(exchange.function, req, metadataOf(exchange, controller.signal)));
+  const { type, name } = target;
+  const metadata = metadataOf(exchange, controller.signal);
+  const response = type === 'service' ? agent.invokeService(name, req, metadata) : agent.invoke(name, req, metadata);
+  respond(gateway, exchange, await response);
 }
 
 function metadataOf({ req, url, requestId, deadline }: Exchange, signal: AbortSignal): Metadata {

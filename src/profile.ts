@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { ConfigError } from './errors.ts';
 import { check, type Infer, type Schema, show } from './schema.ts';
+import { targetOf } from './target.ts';
 
 /** Noslate's defaults of a worker, where a profile says nothing. */
 export const WORKER_DEFAULTS = {
@@ -118,6 +119,57 @@ const functionProfile = {
   ],
 } as const satisfies Schema;
 
+const selector = {
+  type: 'object',
+  properties: { functionName: { ...name, description: 'a name from functions' } },
+  required: ['functionName'],
+  additionalProperties: false,
+} as const satisfies Schema;
+
+const selectors = {
+  type: 'array',
+  minItems: 1,
+  items: {
+    type: 'object',
+    properties: {
+      selector,
+      proportion: {
+        type: 'number',
+        minimum: 0,
+        maximum: 1,
+        description: 'share of the calls; the last takes the rest',
+      },
+    },
+    required: ['selector', 'proportion'],
+    additionalProperties: false,
+  },
+} as const satisfies Schema;
+
+const serviceProfile = {
+  type: 'object',
+  description: 'A name for a function, or for several that share its calls.',
+  properties: {
+    name,
+    type: { type: 'string', enum: ['default', 'proportional-load-balance'] },
+    selector: { ...selector, description: 'default: the function' },
+    selectors: { ...selectors, description: 'proportional-load-balance: the functions and their shares' },
+  },
+  required: ['name', 'type'],
+  additionalProperties: false,
+  allOf: [
+    {
+      if: { type: 'object', properties: { type: { const: 'default' } }, required: ['type'] },
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
+      then: { type: 'object', properties: { selector, selectors: false }, required: ['selector'] },
+    },
+    {
+      if: { type: 'object', properties: { type: { const: 'proportional-load-balance' } }, required: ['type'] },
+      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
+      then: { type: 'object', properties: { selectors, selector: false }, required: ['selectors'] },
+    },
+  ],
+} as const satisfies Schema;
+
 const route = {
   type: 'object',
   description: 'Matches when all of its conditions do; routes are tried in order.',
@@ -133,9 +185,10 @@ const route = {
     event: { type: 'boolean', description: 'true: event calls only; false: HTTP triggers only' },
     fcFunction: { ...name, description: 'x-fc-function-name' },
     function: { ...name, description: 'a name from functions, or :param to take it from the path' },
+    service: { ...name, description: 'a name from services, or :param to take it from the path' },
   },
-  required: ['function'],
   additionalProperties: false,
+  oneOf: [{ required: ['function'] }, { required: ['service'] }],
 } as const satisfies Schema;
 
 /** The table of `noslate.json`: it checks the file, types it, and is written out as `noslate.schema.json`. */
@@ -144,12 +197,13 @@ export const PROFILE_SCHEMA = {
   properties: {
     $schema: { type: 'string' },
     functions: { type: 'array', items: functionProfile, description: "Noslate's function profiles" },
+    services: { type: 'array', items: serviceProfile, description: "Noslate's service profiles" },
     routes: { type: 'array', items: route },
     dispatchHeader: {
       type: 'string',
       pattern: "^[!#$%&'*+.^_`|~0-9a-zA-Z\\-]+$",
       examples: ['x-noslated-dispatch'],
-      description: 'request header that names the function; any client can set it',
+      description: 'request header that names the function or service; any client can set it',
     },
     environments: { ...environments, description: 'for every function' },
   },
@@ -159,7 +213,13 @@ export const PROFILE_SCHEMA = {
 /** One function, as Noslate's `setFunctionProfile` takes it: what is absent stays absent. */
 export type FunctionProfile = Infer<typeof functionProfile>;
 
-/** One entry of `routes`. */
+/**
+ * One service, as Noslate's `setServiceProfile` takes it. `default` has `selector` alone,
+ * `proportional-load-balance` has `selectors` alone, and each names a function of the file.
+ */
+export type ServiceProfile = Infer<typeof serviceProfile>;
+
+/** One entry of `routes`: it has either `function` or `service`. */
 export type Route = Infer<typeof route>;
 
 /** An environment variable. */
@@ -168,6 +228,7 @@ export type KeyValuePair = Infer<typeof environments.items>;
 /** A checked `noslate.json`. Each function's `url` is absolute. */
 export interface Profile {
   readonly functions: readonly FunctionProfile[];
+  readonly services: readonly ServiceProfile[];
   readonly routes: readonly Route[];
   readonly environments: readonly KeyValuePair[];
   /** Lower case. */
@@ -175,7 +236,7 @@ export interface Profile {
 }
 
 /** What is served without a `noslate.json`. */
-export const EMPTY_PROFILE: Profile = { functions: [], routes: [], environments: [] };
+export const EMPTY_PROFILE: Profile = { functions: [], services: [], routes: [], environments: [] };
 
 /**
  * Reads and checks a `noslate.json`.
@@ -200,17 +261,26 @@ export function loadProfile(file: string): Profile {
   const faults = check(value, PROFILE_SCHEMA);
   if (faults.length > 0) throw new ConfigError(faults.map(fault => `${file}: ${fault}`));
 
-  const { functions = [], routes = [], environments = [], dispatchHeader } = value as Infer<typeof PROFILE_SCHEMA>;
+  const {
+    functions = [],
+    services = [],
+    routes = [],
+    environments = [],
+    dispatchHeader,
+  } = value as Infer<typeof PROFILE_SCHEMA>;
   const conflicts = [
     ...badUrls(functions),
-    ...duplicates(functions),
-    ...dangling(routes, functions),
+    ...duplicates('functions', functions),
+    ...duplicates('services', services),
+    ...unselectable(services, functions),
+    ...dangling(routes, functions, services),
     ...reserved(environments),
   ];
   if (conflicts.length > 0) throw new ConfigError(conflicts.map(conflict => `${file}: ${conflict}`));
 
   return {
     functions: functions.map(item => ({ ...item, url: absoluteUrl(item.url, dirname(resolve(file))) })),
+    services,
     routes,
     environments,
     ...(dispatchHeader === undefined ? {} : { dispatchHeader: dispatchHeader.toLowerCase() }),
@@ -239,29 +309,48 @@ function isFileUrl(url: string): boolean {
   }
 }
 
-function duplicates(functions: readonly FunctionProfile[]): string[] {
+function duplicates(key: string, items: readonly { readonly name: string }[]): string[] {
   const seen = new Map<string, number>();
   const faults: string[] = [];
-  for (const [i, { name }] of functions.entries()) {
+  for (const [i, { name }] of items.entries()) {
     const first = seen.get(name);
     if (first === undefined) seen.set(name, i);
-    else faults.push(`functions[${i}].name: ${show(name)} is the name of functions[${first}] already`);
+    else faults.push(`${key}[${i}].name: ${show(name)} is the name of ${key}[${first}] already`);
   }
   return faults;
 }
 
-function dangling(routes: readonly Route[], functions: readonly FunctionProfile[]): string[] {
-  const faults: string[] = [];
-  for (const [i, { path = '', function: target }] of routes.entries()) {
-    if (target.startsWith(':') ? path.split('/').includes(target) : functions.some(({ name }) => name === target))
-      continue;
-    faults.push(
-      target.startsWith(':')
-        ? `routes[${i}].function: expected a parameter of the path ${show(path)}, got ${show(target)}`
-        : `routes[${i}].function: expected a name from functions, got ${show(target)}`,
-    );
-  }
-  return faults;
+function unselectable(services: readonly ServiceProfile[], functions: readonly FunctionProfile[]): string[] {
+  const names = new Set(functions.map(({ name }) => name));
+  return services.flatMap(({ selector, selectors = [] }, i) => {
+    const selected: [string, string][] = selectors.map((item, j) => [
+      `selectors[${j}].selector`,
+      item.selector.functionName,
+    ]);
+    if (selector !== undefined) selected.push(['selector', selector.functionName]);
+    return selected
+      .filter(([, name]) => !names.has(name))
+      .map(([at, name]) => `services[${i}].${at}.functionName: expected a name from functions, got ${show(name)}`);
+  });
+}
+
+function dangling(
+  routes: readonly Route[],
+  functions: readonly FunctionProfile[],
+  services: readonly ServiceProfile[],
+): string[] {
+  const known = { function: functions, service: services };
+  return routes.flatMap((route, i) => {
+    const { type, name } = targetOf(route);
+    const { path = '' } = route;
+    const at = `routes[${i}].${type}`;
+    if (name.startsWith(':')) {
+      if (path.split('/').includes(name)) return [];
+      return [`${at}: expected a parameter of the path ${show(path)}, got ${show(name)}`];
+    }
+    if (known[type].some(item => item.name === name)) return [];
+    return [`${at}: expected a name from ${type}s, got ${show(name)}`];
+  });
 }
 
 function reserved(environments: readonly KeyValuePair[]): string[] {

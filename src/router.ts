@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Kind, Router } from './gateway.ts';
 import type { Profile, Route } from './profile.ts';
+import { formatTarget, parseTarget, type Target, targetOf } from './target.ts';
 
 const BY_CONTROL_PATH: Readonly<Record<string, Kind>> = {
   '/initialize': 'initialize',
@@ -54,13 +55,15 @@ export function pathOf(url: string): string {
  */
 export function createRouter({ functions, routes, dispatchHeader }: Profile, explain: boolean): Router {
   const rules = routes.map(compile);
-  const names = functions.map(item => item.name);
+  const targets = new Map(functions.map(({ name }) => [name, targetOf({ function: name })]));
+  const [only] = targets.size === 1 ? targets.values() : [];
 
   function noRoute({ req, url, kind }: Exchange): GatewayError {
     const what = kind === 'event' ? 'this event' : `${req.method} ${pathOf(url)}`;
     let hint = '';
-    if (explain && names.length === 0) hint = '; there are no functions, see SERVER_CONFIG';
-    else if (explain && routes.length === 0) hint = `; expected x-fc-function-name, one of ${names.join(', ')}`;
+    if (explain && targets.size === 0) hint = '; there are no functions, see SERVER_CONFIG';
+    else if (explain && routes.length === 0)
+      hint = `; expected x-fc-function-name, one of ${[...targets.keys()].join(', ')}`;
     else if (explain) hint = `; routes: ${routes.map(describeRoute).join(', ')}`;
     return new GatewayError('ROUTE_NOT_FOUND', `no route for ${what}${hint}`);
   }
@@ -69,18 +72,17 @@ export function createRouter({ functions, routes, dispatchHeader }: Profile, exp
     const { headers } = exchange.req;
     if (dispatchHeader !== undefined) {
       const value = headers[dispatchHeader];
-      if (typeof value === 'string' && value !== '') return value.replace(/^function:/, '');
+      if (typeof value === 'string' && value !== '') return parseTarget(value);
     }
-    const fcFunction = headers['x-fc-function-name'];
     if (rules.length === 0) {
-      if (names.length === 1) return names[0] as string;
-      if (names.length > 1 && typeof fcFunction === 'string' && names.includes(fcFunction)) return fcFunction;
+      const target = only ?? targets.get(headers['x-fc-function-name']?.toString() ?? '');
+      if (target !== undefined) return target;
       throw noRoute(exchange);
     }
     const path = pathOf(exchange.url);
     for (const rule of rules) {
-      const name = rule(exchange, path);
-      if (name !== undefined) return name;
+      const target = rule(exchange, path);
+      if (target !== undefined) return target;
     }
     throw noRoute(exchange);
   };
@@ -94,14 +96,16 @@ export function describeRoute(route: Route): string {
     `${route.host ?? ''}${route.path ?? ''}`,
     route.fcFunction === undefined ? '' : `x-fc-function-name ${route.fcFunction}`,
   ].filter(text => text !== '');
-  return `${conditions.join(' ') || 'anything'} → ${route.function}`;
+  return `${conditions.join(' ') || 'anything'} → ${formatTarget(targetOf(route))}`;
 }
 
-type Rule = (exchange: Exchange, path: string) => string | undefined;
+type Rule = (exchange: Exchange, path: string) => Target | undefined;
 
 function compile(route: Route): Rule {
   const { host, method, event, fcFunction } = route;
   const matchPath = compilePath(route.path);
+  const target = targetOf(route);
+  const param = target.name.startsWith(':') ? target.name.slice(1) : undefined;
   return ({ req, kind }, path) => {
     if (event !== undefined && event !== (kind === 'event')) return undefined;
     if (method !== undefined && method !== req.method) return undefined;
@@ -109,7 +113,9 @@ function compile(route: Route): Rule {
     if (host !== undefined && host.toLowerCase() !== hostOf(req)) return undefined;
     const params = matchPath(path);
     if (params === undefined) return undefined;
-    return route.function.startsWith(':') ? params[route.function.slice(1)] : route.function;
+    if (param === undefined) return target;
+    const name = params[param];
+    return name === undefined ? undefined : { type: target.type, name };
   };
 }
 

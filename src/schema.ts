@@ -18,9 +18,12 @@ export interface Schema {
   readonly exclusiveMinimum?: number;
   readonly maximum?: number;
   readonly items?: Schema;
+  readonly minItems?: 1;
   /** A property whose schema is `false` must be absent. */
   readonly properties?: Readonly<Record<string, Schema | false>>;
   readonly required?: readonly string[];
+  /** Properties of which exactly one must be there. */
+  readonly oneOf?: readonly { readonly required: readonly [string] }[];
   /** Properties that are not listed are an error. */
   readonly additionalProperties?: false;
   readonly if?: Schema;
@@ -28,7 +31,7 @@ export interface Schema {
   readonly allOf?: readonly Schema[];
 }
 
-/** The type of what a schema lets through. Conditions (`if`, `allOf`) are not expressed in it. */
+/** The type of what a schema lets through. Conditions (`if`, `allOf`, `oneOf`) are not expressed in it. */
 export type Infer<S> = S extends { enum: readonly (infer E)[] }
   ? E
   : S extends { type: 'string' }
@@ -53,7 +56,8 @@ type RequiredKeys<S> = S extends { required: readonly (infer R)[] } ? R : never;
  */
 export function check(value: unknown, schema: Schema, path: string = ''): string[] {
   const faults: string[] = [];
-  if (!isA(value, schema)) return [`${path || 'the file'}: expected ${expected(schema)}, got ${show(value)}`];
+  const here = path || 'the file';
+  if (!isA(value, schema)) return [`${here}: expected ${expected(schema)}, got ${show(value)}`];
 
   if (Array.isArray(value) && schema.items !== undefined) {
     for (const [i, item] of value.entries()) faults.push(...check(item, schema.items, `${path}[${i}]`));
@@ -64,6 +68,11 @@ export function check(value: unknown, schema: Schema, path: string = ''): string
     for (const key of schema.required ?? []) {
       const property = known[key];
       if (!Object.hasOwn(value, key)) faults.push(`${at(key)}: missing, expected ${expected(property || {})}`);
+    }
+    const options = (schema.oneOf ?? []).map(({ required: [key] }) => key);
+    const given = options.filter(key => Object.hasOwn(value, key));
+    if (options.length > 0 && given.length !== 1) {
+      faults.push(`${here}: expected exactly one of ${options.join(', ')}, got ${given.join(', ') || 'none'}`);
     }
     for (const [key, item] of Object.entries(value)) {
       const property = Object.hasOwn(known, key) ? known[key] : undefined;
@@ -100,7 +109,7 @@ function isA(value: unknown, schema: Schema): boolean {
     case 'object':
       return isObject(value);
     case 'array':
-      return Array.isArray(value);
+      return Array.isArray(value) && value.length >= (schema.minItems ?? 0);
     case 'boolean':
       return typeof value === 'boolean';
     case 'string':
@@ -125,7 +134,7 @@ function expected(schema: Schema): string {
     case 'object':
       return 'an object';
     case 'array':
-      return 'a list';
+      return schema.minItems === undefined ? 'a list' : 'a list that is not empty';
     case 'boolean':
       return 'true or false';
     case 'string':

@@ -67,6 +67,7 @@ const ANSWERS: Record<string, (answer: { code: number; status: number; output: s
   '"amount":20': ({ output }) => assert.match(output, '{"doubled":40}'),
   '"amount":"many"': ({ status, output }) =>
     assert.ok(status === 404 && output.includes('x-noslate-status: 422') && output.includes('expected a number')),
+  'localhost:9000/canary': ({ output }) => assert.match(output, /\n\r?\n(Hello, world!\n|ping)$/),
   'fail/middle': ({ code, status }) => assert.equal([status, code], [200, 18]),
 };
 
@@ -104,12 +105,13 @@ terminal('should print where it listens, the functions, and curl lines that work
       }),
       'the banner',
     );
-    const [first = '', second = '', ...rest] = text.trimEnd().split('\n');
+    const [first = '', second = '', third = '', ...rest] = text.trimEnd().split('\n');
     const port = Number(/^noslate-fc \S+ on http:\/\/localhost:(\d+), local agent/.exec(first)?.[1]);
     assert.is(second, 'functions: hello, echo, sse, todos, slow, event, fail');
+    assert.is(third, 'services: canary');
     assert.ok(rest.length >= 7);
     for (const line of rest) {
-      const [, command = ''] = /^ {2}(curl .*?) +# \w+$/.exec(line) ?? [];
+      const [, command = ''] = /^ {2}(curl .*?) +# [\w:]+$/.exec(line) ?? [];
       const { code, status, output } = await curl(command, port);
       assert.equal([code, status], [0, 200], `${line}\n${output}`);
     }
@@ -126,10 +128,11 @@ terminal('should give a way in for each kind of route', () => {
     signature: '1',
     handler: 'x.y',
   }));
+  const services = ['s', 't'].map(name => ({ name, type: 'default' as const, selector: { functionName: 'a' } }));
   const lines = (routes: Route[], count = 2): string[] =>
-    banner('1', 'http://h:1', { functions: functions.slice(0, count), routes, environments: [] })
+    banner('1', 'http://h:1', { functions: functions.slice(0, count), services, routes, environments: [] })
       .split('\n')
-      .slice(2)
+      .slice(3)
       .map(line => line.trim().replace(/ +/g, ' '));
   assert.equal(lines([], 1), ['curl http://h:1/ # a']);
   assert.equal(lines([]), [
@@ -141,12 +144,17 @@ terminal('should give a way in for each kind of route', () => {
       { path: '/x/:id/*', method: 'PUT', function: 'a' },
       { path: '/run/:f', host: 'h.example', function: ':f' },
       { event: true, function: 'b' },
+      { path: '/canary', service: 's' },
+      { path: '/of/:s', service: ':s' },
     ]),
     [
       'curl -X PUT http://h:1/x/1/ # a',
       "curl -H 'host: h.example' http://h:1/run/a # a",
       "curl -H 'host: h.example' http://h:1/run/b # b",
       'curl -X POST http://h:1/invoke # b',
+      'curl http://h:1/canary # service:s',
+      'curl http://h:1/of/s # service:s',
+      'curl http://h:1/of/t # service:t',
     ],
   );
 });

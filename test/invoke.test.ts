@@ -8,11 +8,12 @@ import type { Gateway } from '../src/gateway.ts';
 import { createLog } from '../src/log.ts';
 import type { Profile } from '../src/profile.ts';
 import { createGateway } from '../src/server.ts';
-import { ask, deferred, get, open, raw, suite, within } from './helpers.ts';
+import { ask, deferred, eventually, get, open, raw, suite, within } from './helpers.ts';
 
 const PROFILE: Profile = {
   functions: [{ name: 'f', runtime: 'nodejs', url: 'file:///f', signature: '1', handler: 'a.b' }],
-  routes: [],
+  services: [{ name: 's', type: 'default', selector: { functionName: 'f' } }],
+  routes: [{ path: '/s', service: 's' }, { function: 'f' }],
   environments: [],
 };
 
@@ -29,6 +30,7 @@ const agentOf = (invoke: Invoke): Agent => ({
   setProfile: async () => {},
   warm: async () => {},
   invoke,
+  invokeService: () => Promise.reject(new Error('no service was asked for')),
   close: async () => {},
 });
 
@@ -145,6 +147,24 @@ seam('should be given the time by which to be warm: nine tenths of the initializ
       assert.is((await ask(port, { method: 'POST', path: '/initialize', headers })).status, 200);
     }
     assert.equal(seconds, [18, 90]);
+  });
+});
+
+seam('should be asked for a service where the route names one, and the access line say so', async () => {
+  await withGateway([], async ({ port, setAgent, output }) => {
+    setAgent({
+      ...agentOf(async name => answer(`function ${name}`)),
+      invokeService: async (name, body, { url }) => {
+        let text = '';
+        for await (const chunk of body) text += chunk;
+        return answer(`service ${name} ${url} ${text}`);
+      },
+    });
+    assert.is((await ask(port, { path: '/s?q', body: 'body' })).body.toString(), 'service s /s?q body');
+    assert.is((await ask(port, { path: '/other' })).body.toString(), 'function f');
+    await eventually('two access lines', async () => output().split('"message":"request"').length === 3);
+    assert.match(output(), '"path":"/s","function":"service:s"');
+    assert.match(output(), '"path":"/other","function":"f"');
   });
 });
 

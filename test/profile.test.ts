@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import * as assert from 'uvu/assert';
 import { ConfigError } from '../src/errors.ts';
-import { loadProfile, PROFILE_SCHEMA } from '../src/profile.ts';
+import { EMPTY_PROFILE, loadProfile, PROFILE_SCHEMA } from '../src/profile.ts';
 import { check } from '../src/schema.ts';
 import { project, suite, write } from './helpers.ts';
 
@@ -82,7 +82,7 @@ profile('should name the path of the bad field, what was expected and what was t
     [{ environments: [{ key: 'NOSLATED_X', value: '' }] }, 'environments[0].key: "NOSLATED_X" is reserved'],
     [{ environments: [{ key: 'A', value: 1 }] }, 'environments[0].value: expected a string, got 1'],
     [{ dispatchHeader: 'not a header' }, 'dispatchHeader: expected a string like'],
-    [{ services: [] }, 'services: unknown key'],
+    [{ service: [] }, 'service: unknown key, expected one of $schema, functions, services, routes'],
     [
       { functions: [{ ...FUNCTION, url: 'file://relative/a' }] },
       'functions[0].url: expected a path, file:///PATH or http(s)://..., got "file://relative/a"',
@@ -97,6 +97,101 @@ profile('should name the path of the bad field, what was expected and what was t
     );
     assert.is(faults.length, 1, faults.join('\n'));
   }
+});
+
+profile('should name the path of the bad field of a service or of a route to one', () => {
+  const one = { name: 's', type: 'default', selector: { functionName: 'a' } };
+  const share = { selector: { functionName: 'a' }, proportion: 0.5 };
+  const many = { name: 's', type: 'proportional-load-balance', selectors: [share] };
+  const shares = (...selectors: unknown[]): unknown => ({ ...many, selectors });
+  const services: [unknown, string][] = [
+    [1, 'services[0]: expected an object, got 1'],
+    [{ ...one, name: '' }, 'services[0].name: expected a string that is not empty, got ""'],
+    [{ ...one, name: undefined }, 'services[0].name: missing, expected a string that is not empty'],
+    [{ ...one, type: 'random' }, 'services[0].type: expected "default" or "proportional-load-balance", got "random"'],
+    [{ ...one, type: undefined }, 'services[0].type: missing, expected "default" or "proportional-load-balance"'],
+    [{ ...one, selector: undefined }, 'services[0].selector: missing, expected an object'],
+    [{ ...one, selectors: [share] }, 'services[0].selectors: not allowed here'],
+    [{ ...one, weight: 1 }, 'services[0].weight: unknown key, expected one of name, type, selector, selectors'],
+    [{ ...one, selector: {} }, 'services[0].selector.functionName: missing, expected a string that is not empty'],
+    [
+      { ...one, selector: { functionName: 'a', version: '1' } },
+      'services[0].selector.version: unknown key, expected one of functionName',
+    ],
+    [
+      { ...one, selector: { functionName: 'b' } },
+      'services[0].selector.functionName: expected a name from functions, got "b"',
+    ],
+    [{ ...many, selectors: undefined }, 'services[0].selectors: missing, expected a list that is not empty'],
+    [{ ...many, selector: { functionName: 'a' } }, 'services[0].selector: not allowed here'],
+    [shares(), 'services[0].selectors: expected a list that is not empty, got []'],
+    [shares({ proportion: 1 }), 'services[0].selectors[0].selector: missing, expected an object'],
+    [
+      shares(share, { selector: share.selector }),
+      'services[0].selectors[1].proportion: missing, expected a number ≥ 0 and ≤ 1',
+    ],
+    [
+      shares({ ...share, proportion: -0.1 }),
+      'services[0].selectors[0].proportion: expected a number ≥ 0 and ≤ 1, got -0.1',
+    ],
+    [
+      shares({ ...share, proportion: 1.1 }),
+      'services[0].selectors[0].proportion: expected a number ≥ 0 and ≤ 1, got 1.1',
+    ],
+    [
+      shares({ ...share, proportion: '1' }),
+      'services[0].selectors[0].proportion: expected a number ≥ 0 and ≤ 1, got "1"',
+    ],
+    [
+      shares({ ...share, weight: 1 }),
+      'services[0].selectors[0].weight: unknown key, expected one of selector, proportion',
+    ],
+    [
+      shares(share, { ...share, selector: { functionName: 'b' } }),
+      'services[0].selectors[1].selector.functionName: expected a name from functions, got "b"',
+    ],
+  ];
+  for (const [service, expected] of services)
+    assert.equal(faultsOf({ functions: [FUNCTION], services: [service] }), [expected]);
+
+  assert.equal(faultsOf({ functions: [FUNCTION], services: [one, { ...many, name: 't' }, many] }), [
+    'services[2].name: "s" is the name of services[0] already',
+  ]);
+
+  const routes: [unknown, string][] = [
+    [{ path: '/x' }, 'routes[0]: expected exactly one of function, service, got none'],
+    [
+      { path: '/x', function: 'a', service: 's' },
+      'routes[0]: expected exactly one of function, service, got function, service',
+    ],
+    [{ service: '' }, 'routes[0].service: expected a string that is not empty, got ""'],
+    [{ service: 'a' }, 'routes[0].service: expected a name from services, got "a"'],
+    [{ function: 's' }, 'routes[0].function: expected a name from functions, got "s"'],
+    [{ path: '/x', service: ':s' }, 'routes[0].service: expected a parameter of the path "/x", got ":s"'],
+  ];
+  for (const [route, expected] of routes)
+    assert.equal(faultsOf({ functions: [FUNCTION], services: [one], routes: [route] }), [expected]);
+});
+
+profile('should take services of both types, also one that has the name of a function', () => {
+  const services = [
+    { name: 'a', type: 'default', selector: { functionName: 'a' } },
+    {
+      name: 'canary',
+      type: 'proportional-load-balance',
+      selectors: [
+        { selector: { functionName: 'a' }, proportion: 0 },
+        { selector: { functionName: 'b' }, proportion: 1 },
+      ],
+    },
+  ];
+  const routes = [{ path: '/a', service: 'a' }, { path: '/s/:name', service: ':name' }, { function: 'a' }];
+  const file = join(project({}), 'noslate.json');
+  write(file, JSON.stringify({ functions: [FUNCTION, { ...FUNCTION, name: 'b' }], services, routes }));
+  const loaded = loadProfile(file);
+  assert.equal([loaded.services, loaded.routes], [services, routes]);
+  write(file, '{}');
+  assert.equal(loadProfile(file), EMPTY_PROFILE);
 });
 
 profile('should report every fault at once', () => {

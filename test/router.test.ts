@@ -4,6 +4,7 @@ import { GatewayError } from '../src/errors.ts';
 import type { Exchange } from '../src/gateway.ts';
 import type { Profile, Route } from '../src/profile.ts';
 import { createRouter, kindOf, urlOf } from '../src/router.ts';
+import type { Target } from '../src/target.ts';
 import { suite } from './helpers.ts';
 
 interface Asked {
@@ -29,7 +30,13 @@ function profileOf(names: string[], routes: Route[], dispatchHeader?: string): P
     signature: '1',
     handler: 'a.b',
   }));
-  return { functions, routes, environments: [], ...(dispatchHeader === undefined ? {} : { dispatchHeader }) };
+  return {
+    functions,
+    services: [],
+    routes,
+    environments: [],
+    ...(dispatchHeader === undefined ? {} : { dispatchHeader }),
+  };
 }
 
 function refusal(profile: Profile, asked: Asked, explain: boolean): string {
@@ -139,28 +146,68 @@ router('should try routes in order and fill in parameters', () => {
     [{ url: '/run/%ff' }, 'any'],
     [{ url: '/run/' }, 'any'],
   ];
-  for (const [asked, expected] of cases) assert.is(find(exchangeOf(asked)), expected, JSON.stringify(asked));
+  for (const [asked, name] of cases)
+    assert.equal(find(exchangeOf(asked)), { type: 'function', name }, JSON.stringify(asked));
+});
+
+router('should lead to services as to functions', () => {
+  const find = createRouter(
+    profileOf(['f'], [{ path: '/canary', service: 's' }, { path: '/of/:name', service: ':name' }, { function: 'f' }]),
+    false,
+  );
+  const cases: [string, Target][] = [
+    ['/canary', { type: 'service', name: 's' }],
+    ['/of/hel%20lo', { type: 'service', name: 'hel lo' }],
+    ['/of/%ff', { type: 'function', name: 'f' }],
+    ['/', { type: 'function', name: 'f' }],
+  ];
+  for (const [url, expected] of cases) assert.equal(find(exchangeOf({ url })), expected, url);
+});
+
+router('should give a fixed route’s target without making one for each request', () => {
+  for (const [routes, url] of [
+    [[{ path: '/s', service: 's' }], '/s'],
+    [[{ path: '/f', function: 'f' }], '/f'],
+    [[], '/'],
+  ] as [Route[], string][]) {
+    const find = createRouter(profileOf(['f'], routes), false);
+    assert.is(find(exchangeOf({ url })), find(exchangeOf({ url })));
+  }
 });
 
 router('should serve everything with the only function, else by x-fc-function-name', () => {
-  assert.is(createRouter(profileOf(['one'], []), false)(exchangeOf({ url: '/x' })), 'one');
+  assert.is(createRouter(profileOf(['one'], []), false)(exchangeOf({ url: '/x' })).name, 'one');
   const two = profileOf(['one', 'two'], []);
-  assert.is(createRouter(two, false)(exchangeOf({ headers: { 'x-fc-function-name': 'two' } })), 'two');
+  assert.is(createRouter(two, false)(exchangeOf({ headers: { 'x-fc-function-name': 'two' } })).name, 'two');
   assert.match(refusal(two, { headers: { 'x-fc-function-name': 'three' } }, true), 'one of one, two');
 });
 
 router('should say which routes exist only where it may', () => {
-  const profile = profileOf(['one'], [{ path: '/one', function: 'one' }]);
-  assert.is(refusal(profile, { url: '/two' }, true), 'no route for GET /two; routes: /one → one');
+  const profile = profileOf(
+    ['one'],
+    [
+      { path: '/one', function: 'one' },
+      { path: '/s', service: 's' },
+    ],
+  );
+  assert.is(refusal(profile, { url: '/two' }, true), 'no route for GET /two; routes: /one → one, /s → service:s');
   assert.is(refusal(profile, { url: '/two?secret' }, false), 'no route for GET /two');
   assert.match(refusal(profileOf([], []), {}, true), 'there are no functions');
 });
 
-router('should let the dispatch header name the function', () => {
+router('should let the dispatch header name the function or the service', () => {
   const find = createRouter(profileOf(['one', 'two'], [{ function: 'one' }], 'x-dispatch'), false);
-  assert.is(find(exchangeOf({ headers: { 'x-dispatch': 'function:two' } })), 'two');
-  assert.is(find(exchangeOf({ headers: { 'x-dispatch': 'two' } })), 'two');
-  assert.is(find(exchangeOf({})), 'one');
+  const cases: [string, Target][] = [
+    ['function:two', { type: 'function', name: 'two' }],
+    ['two', { type: 'function', name: 'two' }],
+    ['service:two', { type: 'service', name: 'two' }],
+    ['function:service:two', { type: 'function', name: 'service:two' }],
+    ['service:', { type: 'service', name: '' }],
+    ['', { type: 'function', name: 'one' }],
+  ];
+  for (const [value, expected] of cases)
+    assert.equal(find(exchangeOf({ headers: { 'x-dispatch': value } })), expected, value);
+  assert.equal(find(exchangeOf({})), { type: 'function', name: 'one' });
 });
 
 router.run();

@@ -1,10 +1,12 @@
+import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { Agent } from '../agent.ts';
+import type { Agent, Metadata, TriggerResponse } from '../agent.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { FunctionProfile } from '../profile.ts';
+import type { FunctionProfile, ServiceProfile } from '../profile.ts';
 import { watchFolder } from '../watch.ts';
 import { createPool, type Pool } from './pool.ts';
+import { pickFunction } from './service.ts';
 import type { ThreadSpec } from './thread.ts';
 
 /** A function that is being served. */
@@ -26,6 +28,7 @@ const CODE_FILE = /\.([cm]?js|json|node)$/;
  */
 export function createLocalAgent(workerFile: string, log: Log): Agent {
   const functions = new Map<string, Served>();
+  let services = new Map<string, ServiceProfile>();
 
   function serve(profile: FunctionProfile, spec: ThreadSpec, fingerprint: string): void {
     const { name, url } = profile;
@@ -47,9 +50,19 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
     functions.set(name, { fingerprint, pool, unwatch });
   }
 
+  async function invoke(name: string, body: Readable, metadata: Metadata): Promise<TriggerResponse> {
+    const served = functions.get(name);
+    if (served === undefined) throw new GatewayError('FUNCTION_NOT_FOUND', `no function named ${JSON.stringify(name)}`);
+    // node:http announces a request before it has read on: a small body is there one turn later, and
+    // travels with the head
+    await undefined;
+    return served.pool.invoke(body, metadata);
+  }
+
   return {
     async setProfile(profile) {
       const { environments } = profile;
+      services = new Map(profile.services.map(item => [item.name, item]));
       const kept = new Set<string>();
       for (const item of profile.functions) {
         kept.add(item.name);
@@ -81,14 +94,13 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
       }
     },
 
-    async invoke(name, body, metadata) {
-      const served = functions.get(name);
-      if (served === undefined)
-        throw new GatewayError('FUNCTION_NOT_FOUND', `no function named ${JSON.stringify(name)}`);
-      // node:http announces a request before it has read on: a small body is there one turn later, and
-      // travels with the head
-      await undefined;
-      return served.pool.invoke(body, metadata);
+    invoke,
+
+    async invokeService(name, body, metadata) {
+      const service = services.get(name);
+      if (service === undefined)
+        throw new GatewayError('SERVICE_NOT_FOUND', `no service named ${JSON.stringify(name)}`);
+      return invoke(pickFunction(service, Math.random()), body, metadata);
     },
 
     async close() {
