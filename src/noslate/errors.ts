@@ -1,0 +1,157 @@
+import { type Code, GatewayError } from '../errors.ts';
+
+/** A failure as a data plane, a worker behind it, or gRPC between us tells it; every field may be missing. */
+export interface NoslateError {
+  readonly name?: string;
+  /** May hold the server's paths and stacks. */
+  readonly message?: string;
+  readonly stack?: string;
+  /** The user's stack, from inside the worker. */
+  readonly peerStack?: string;
+  /** What the worker was asked for; only its own failures carry one. */
+  readonly operation?: string;
+  /** A number of one of two tables, or of none: see `fromNoslate`. */
+  readonly code?: number;
+  /** Set by gRPC alone. */
+  readonly details?: string;
+}
+
+/** Codes that a failure on the planes can come to. */
+type PlaneCode = Extract<
+  Code,
+  | 'FUNCTION_NOT_FOUND'
+  | 'SERVICE_NOT_FOUND'
+  | 'BODY_TOO_LARGE'
+  | 'RATE_LIMITED'
+  | 'CLIENT_GONE'
+  | 'INTERNAL'
+  | 'FUNCTION_FAILED'
+  | 'INVALID_RUNTIME'
+  | 'CODE_UNAVAILABLE'
+  | 'INITIALIZER_FAILED'
+  | 'WORKER_EXITED'
+  | 'UNAVAILABLE'
+  | 'QUEUE_TIMEOUT'
+  | 'NO_WORKER'
+  | 'INITIALIZER_TIMEOUT'
+  | 'TIMEOUT'
+>;
+
+/** What the client is told. */
+const WORDS: Readonly<Record<PlaneCode, (target: string) => string>> = {
+  FUNCTION_NOT_FOUND: target => `${target}: no such function on the data plane`,
+  SERVICE_NOT_FOUND: target => `${target}: no such service on the data plane`,
+  BODY_TOO_LARGE: target => `${target}: expected no message above 10 MiB on the way there or back`,
+  RATE_LIMITED: target => `${target}: the rate limit was passed`,
+  CLIENT_GONE: target => `${target}: the request was broken off`,
+  INTERNAL: target => `${target}: the data plane failed in a way that is not known`,
+  FUNCTION_FAILED: target => `${target} failed`,
+  INVALID_RUNTIME: target => `${target}: its runtime is not known to the control plane`,
+  CODE_UNAVAILABLE: target => `${target}: its code could not be found or read`,
+  INITIALIZER_FAILED: target => `${target}: its worker could not be started`,
+  WORKER_EXITED: target => `${target}: its worker exited`,
+  UNAVAILABLE: target => `${target}: no data plane could serve it`,
+  QUEUE_TIMEOUT: target => `${target}: no worker became free before the deadline`,
+  NO_WORKER: target => `${target}: no worker is free and no more can be started`,
+  INITIALIZER_TIMEOUT: target => `${target}: its worker was not initialized in time`,
+  TIMEOUT: target => `${target} gave no answer by the deadline`,
+};
+
+/** noslated's CanonicalCode, without those that say no more than that the function failed. */
+const CANONICAL: Readonly<Record<number, PlaneCode>> = {
+  2: 'TIMEOUT',
+  4: 'WORKER_EXITED', // CONNECTION_RESET
+  6: 'UNAVAILABLE', // CANCELLED: the data plane let go of the worker
+};
+
+/** Statuses of gRPC's own: the call never reached the function, or was cut off. */
+const TRANSPORT: Readonly<Record<number, PlaneCode>> = {
+  1: 'UNAVAILABLE', // CANCELLED
+  4: 'TIMEOUT', // DEADLINE_EXCEEDED
+  8: 'UNAVAILABLE', // RESOURCE_EXHAUSTED: the session's memory
+  13: 'UNAVAILABLE', // INTERNAL: a reset
+  14: 'UNAVAILABLE',
+};
+
+/** gRPC statuses that a data plane raises itself, where the message is not one of MESSAGES. */
+const RAISED: Readonly<Record<number, PlaneCode>> = {
+  4: 'QUEUE_TIMEOUT',
+  5: 'FUNCTION_NOT_FOUND',
+  8: 'RATE_LIMITED',
+  9: 'UNAVAILABLE', // the circuit breaker
+};
+
+const UNKNOWN_FUNCTION = /^No function named /;
+
+/** Messages that settle it. The first that matches counts. */
+const MESSAGES: readonly (readonly [RegExp, PlaneCode])[] = [
+  [UNKNOWN_FUNCTION, 'FUNCTION_NOT_FOUND'],
+  [/^Service not found/, 'SERVICE_NOT_FOUND'],
+  [/^No available worker process for /, 'NO_WORKER'],
+  [/^Replica count exceeded limit/, 'NO_WORKER'],
+  [/^No enough virtual memory/, 'NO_WORKER'],
+  [/^Failed to ensure \(or download\) code/, 'CODE_UNAVAILABLE'],
+  [/^Internal error: .*initialization timeout/s, 'INITIALIZER_TIMEOUT'],
+  [/^Internal error: .*stopped unexpected after start/s, 'INITIALIZER_FAILED'],
+  [/^Invalid runtime /, 'INVALID_RUNTIME'],
+  [/^read ECONNRESET/, 'WORKER_EXITED'],
+  [/^Peer connection closed/, 'WORKER_EXITED'],
+  [/^peer reset stream/, 'FUNCTION_FAILED'],
+  [/^No headers received/, 'FUNCTION_FAILED'],
+  [/^No activated data plane/, 'UNAVAILABLE'],
+];
+
+/** Messages of gRPC's that say more than its status. */
+const DETAILS: readonly (readonly [RegExp, PlaneCode])[] = [
+  [/message larger than max/, 'BODY_TOO_LARGE'],
+  [/Cancelled on client/, 'CLIENT_GONE'],
+];
+
+/**
+ * Makes a GatewayError of whatever a call of a data plane ended with.
+ *
+ * Two tables share `code`. A failure of the worker's (`name` NoslatedError, or `operation` set) has
+ * noslated's CanonicalCode; one with `details` is gRPC's own; any other has the gRPC status that the data
+ * plane raised, or none, and then its message tells what it is. A worker's failure that is not known is
+ * FUNCTION_FAILED, any other INTERNAL.
+ *
+ * The plane's words, which may hold paths and stacks, go into `cause` alone.
+ *
+ * @param target - what was invoked, for the client: `function "x"` or `service "y"`.
+ * @see noslated src/lib/rpc/error.ts, `CanonicalCode`
+ */
+export function fromNoslate(error: NoslateError, target: string): GatewayError {
+  const code = codeOf(error);
+  return new GatewayError(code, WORDS[code](target), causeOf(error));
+}
+
+/**
+ * Tells that a data plane does not know the function. After a restart it does not know any, until the
+ * control plane has sent the profiles again.
+ */
+export function unknownFunction({ code, message = '', operation }: NoslateError): boolean {
+  return code === 5 && isAbsent(operation) && UNKNOWN_FUNCTION.test(message);
+}
+
+function codeOf({ name, message = '', operation, code = 0, details }: NoslateError): PlaneCode {
+  if (name === 'NoslatedError' || !isAbsent(operation)) return CANONICAL[code] ?? 'FUNCTION_FAILED';
+  if (details !== undefined) return find(DETAILS, details) ?? TRANSPORT[code] ?? 'INTERNAL';
+  return find(MESSAGES, message) ?? RAISED[code] ?? 'INTERNAL';
+}
+
+function find(table: readonly (readonly [RegExp, PlaneCode])[], text: string): PlaneCode | undefined {
+  return table.find(([pattern]) => pattern.test(text))?.[1];
+}
+
+/** protobuf's decoders differ in what they make of a string that was not sent. */
+function isAbsent(text: string | undefined): boolean {
+  return text === undefined || text === '';
+}
+
+function causeOf({ name, message, stack, peerStack }: NoslateError): Error {
+  const cause = new Error(message);
+  if (name !== undefined) cause.name = name;
+  // the place where this object was made helps nobody
+  cause.stack = peerStack || stack || `${cause.name}: ${cause.message}`;
+  return cause;
+}
