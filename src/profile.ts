@@ -59,7 +59,7 @@ const worker = {
     execArgv: strings,
     shrinkStrategy: { type: 'string', enum: ['LCC', 'FILO', 'FIFO'], default: 'LCC' },
     dispatchMode: { type: 'string', enum: ['least-request-count', 'round-robin'], default: 'least-request-count' },
-    concurrencyStatsMode: { type: 'string', enum: ['instant', 'periodic_max', 'periodic_avg'] },
+    concurrencyStatsMode: { type: 'string', enum: ['instant', 'periodic_max', 'periodic_avg'], default: 'instant' },
     concurrencySlidingWindowSize: { ...count, default: 60000, description: 'ms' },
     concurrencySlidingBucketCount: { ...count, default: 6 },
     emaConcurrencyAlpha: { type: 'number', default: 0.5 },
@@ -210,6 +210,12 @@ export const PROFILE_SCHEMA = {
   additionalProperties: false,
 } as const satisfies Schema;
 
+/** What Noslate takes for the settings of a function that its profile leaves out. */
+export const FUNCTION_DEFAULTS = {
+  resourceLimit: defaultsOf(functionProfile.properties.resourceLimit.properties),
+  worker: defaultsOf(worker.properties),
+} as const;
+
 /** One function, as Noslate's `setFunctionProfile` takes it: what is absent stays absent. */
 export type FunctionProfile = Infer<typeof functionProfile>;
 
@@ -285,6 +291,12 @@ export function loadProfile(file: string): Profile {
     environments,
     ...(dispatchHeader === undefined ? {} : { dispatchHeader: dispatchHeader.toLowerCase() }),
   };
+}
+
+function defaultsOf(properties: Readonly<Record<string, Schema>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(properties).flatMap(([key, item]) => (item.default === undefined ? [] : [[key, item.default]])),
+  );
 }
 
 const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { Writable } from 'node:stream';
-import { createOutlet, Inlet, type Outlet } from './channel.ts';
+import { Inlet } from '../inlet.ts';
+import { createOutlet, type Outlet } from './channel.ts';
 import type { InvokeHead } from './messages.ts';
 
 /** A write is one message of the data plane's, which takes 10 MiB. */

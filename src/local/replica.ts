@@ -1,8 +1,9 @@
 import { GatewayError } from '../errors.ts';
+import { Inlet } from '../inlet.ts';
 import type { Log } from '../log.ts';
 import { WORKER_DEFAULTS } from '../profile.ts';
 import type { Call } from './call.ts';
-import { createOutlet, Inlet, type Outlet, sendBody } from './channel.ts';
+import { createOutlet, type Outlet, sendBody } from './channel.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker } from './messages.ts';
 import { eachLine, memoryOf, startThread, type ThreadSpec } from './thread.ts';
 

@@ -2,18 +2,18 @@ import { type Code, GatewayError } from '../errors.ts';
 
 /** A failure as a data plane, a worker behind it, or gRPC between us tells it; every field may be missing. */
 export interface NoslateError {
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** May hold the server's paths and stacks. */
-  readonly message?: string;
-  readonly stack?: string;
+  readonly message?: string | undefined;
+  readonly stack?: string | undefined;
   /** The user's stack, from inside the worker. */
-  readonly peerStack?: string;
+  readonly peerStack?: string | undefined;
   /** What the worker was asked for; only its own failures carry one. */
-  readonly operation?: string;
+  readonly operation?: string | undefined;
   /** A number of one of two tables, or of none: see `fromNoslate`. */
-  readonly code?: number;
+  readonly code?: number | undefined;
   /** Set by gRPC alone. */
-  readonly details?: string;
+  readonly details?: string | undefined;
 }
 
 /** Codes that a failure on the planes can come to. */

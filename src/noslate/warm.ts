@@ -3,10 +3,10 @@ import type { FunctionProfile } from '../profile.ts';
 
 /** What a control plane's `WorkerStatsSnapshotResponse` says of one function; what is absent is 0 or false. */
 export interface BrokerStats {
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** Its workers are for a debugger and serve no invocation. */
-  readonly inspector?: boolean;
-  readonly activeWorkerCount?: number;
+  readonly inspector?: boolean | undefined;
+  readonly activeWorkerCount?: number | undefined;
 }
 
 /** A worker of the nodejs runtime takes 180 to 290 ms to start, a seeded aworker far less. */

@@ -1,7 +1,8 @@
 import { Readable } from 'node:stream';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { createOutlet, Inlet, sendBody } from '../../src/local/channel.ts';
+import { Inlet } from '../../src/inlet.ts';
+import { createOutlet, sendBody } from '../../src/local/channel.ts';
 import { read, suite, within } from '../helpers.ts';
 
 const WINDOW = 192 * 1024;

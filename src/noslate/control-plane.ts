@@ -1,0 +1,86 @@
+import { requestBlock, unaryCall } from '../grpc/call.ts';
+import { frameMessage } from '../grpc/message.ts';
+import type { Connection } from '../h2/connection.ts';
+import { FUNCTION_DEFAULTS, type FunctionProfile, type KeyValuePair } from '../profile.ts';
+import {
+  type BrokerStats,
+  GetFunctionProfileResponse,
+  FunctionProfile as Message,
+  type Of,
+  PlaneHealthyResponse,
+  SetFunctionProfileRequest,
+  SetPlatformEnvironmentVariablesRequest,
+  WorkerStatsSnapshotResponse,
+} from './messages.ts';
+
+const method = (name: string): Buffer => requestBlock(`/noslated.control.ControlPlane/${name}`);
+const SET_FUNCTION_PROFILE = method('setFunctionProfile');
+const GET_FUNCTION_PROFILE = method('getFunctionProfile');
+const SET_PLATFORM_ENVIRONMENT_VARIABLES = method('setPlatformEnvironmentVariables');
+const GET_WORKER_STATS_SNAPSHOT = method('getWorkerStatsSnapshot');
+const CHECK_HEALTH = method('checkHealth');
+
+const EMPTY = frameMessage(Buffer.of());
+
+/**
+ * Makes these the functions of the planes, in place of all earlier ones, unless they are so already: to set
+ * what is set costs running planes seconds. Resolves when the data planes know them; workers may still be
+ * starting. True when they were set.
+ *
+ * @throws {GrpcError} rejected.
+ */
+export async function setFunctionProfile(
+  connection: Connection,
+  profiles: readonly FunctionProfile[],
+  timeoutMs: number,
+): Promise<boolean> {
+  const current = GetFunctionProfileResponse.decode(
+    await unaryCall(connection, GET_FUNCTION_PROFILE, EMPTY, timeoutMs),
+  );
+  if (isSame(profiles, current.profiles ?? [])) return false;
+  const request = SetFunctionProfileRequest.encode({ profiles, mode: 'IMMEDIATELY' });
+  await unaryCall(connection, SET_FUNCTION_PROFILE, frameMessage(request), timeoutMs);
+  return true;
+}
+
+/** Sets variables of every worker that starts from now on. A control plane forgets them when it ends. @throws {GrpcError} rejected. */
+export async function setPlatformEnvironmentVariables(
+  connection: Connection,
+  envs: readonly KeyValuePair[],
+  timeoutMs: number,
+): Promise<void> {
+  const request = frameMessage(SetPlatformEnvironmentVariablesRequest.encode({ envs }));
+  await unaryCall(connection, SET_PLATFORM_ENVIRONMENT_VARIABLES, request, timeoutMs);
+}
+
+/** Asks for the workers of every function. @throws {GrpcError} rejected. */
+export async function getWorkerStatsSnapshot(
+  connection: Connection,
+  timeoutMs: number,
+): Promise<readonly Of<typeof BrokerStats>[]> {
+  const answer = await unaryCall(connection, GET_WORKER_STATS_SNAPSHOT, EMPTY, timeoutMs);
+  return WorkerStatsSnapshotResponse.decode(answer).brokers ?? [];
+}
+
+/** Asks a control plane for its health. @throws {GrpcError} rejected. */
+export async function checkHealth(connection: Connection, timeoutMs: number): Promise<Of<typeof PlaneHealthyResponse>> {
+  return PlaneHealthyResponse.decode(await unaryCall(connection, CHECK_HEALTH, EMPTY, timeoutMs));
+}
+
+/** Tells whether a control plane's profiles, with its defaults filled in, are what it would make of ours. */
+function isSame(ours: readonly Of<typeof Message>[], theirs: readonly Of<typeof Message>[]): boolean {
+  const known = new Map(theirs.map(profile => [profile.name, profile]));
+  if (ours.length !== theirs.length) return false;
+  return ours.every(profile => {
+    const other = known.get(profile.name);
+    return other !== undefined && canonical(profile).equals(canonical(other));
+  });
+}
+
+function canonical(profile: Of<typeof Message>): Buffer {
+  return Message.encode({
+    ...profile,
+    resourceLimit: { ...FUNCTION_DEFAULTS.resourceLimit, ...profile.resourceLimit },
+    worker: { ...FUNCTION_DEFAULTS.worker, ...profile.worker },
+  });
+}

@@ -1,0 +1,99 @@
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+
+/** What is kept of a body so that a call which was refused can be made again. A refusal comes in the first round trip. */
+const MAX_KEPT_BYTES = 256 * 1024;
+
+/** Takes a piece of a body, first of all what is there already, if anything; false when the next one must wait. */
+export type Take = (chunk: Buffer | undefined, isEnd: boolean) => boolean;
+
+/** A request's body on its way to a data plane, perhaps in more than one attempt. */
+export interface Upload {
+  /** False once more of the body is gone than was kept. */
+  readonly isRepeatable: boolean;
+  /** Hands the body on from its beginning, as fast as it is taken, until its end or `stop`. */
+  start(take: Take): void;
+  /** Goes on after `take` gave false. */
+  resume(): void;
+  /** Leaves the rest of the body unread. */
+  stop(): void;
+  /** The call will not be made again: nothing needs to be kept. */
+  release(): void;
+}
+
+/** Makes an upload of a body that nobody has read from. It is never destroyed. */
+export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'complete'>>): Upload {
+  const kept: Buffer[] = [];
+  let keptBytes = 0;
+  let isRepeatable = true;
+  let isKeeping = true;
+  let hasEnded = false;
+  let take: Take | undefined;
+
+  function keep(chunk: Buffer): void {
+    if (!isKeeping) return;
+    keptBytes += chunk.length;
+    if (keptBytes <= MAX_KEPT_BYTES) {
+      kept.push(chunk);
+      return;
+    }
+    isRepeatable = false;
+    release();
+  }
+  function release(): void {
+    isKeeping = false;
+    kept.length = 0;
+  }
+
+  function onData(chunk: Buffer): void {
+    keep(chunk);
+    if (take?.(chunk, false) === false) body.pause();
+  }
+  function onEnd(): void {
+    hasEnded = true;
+    unlisten();
+    take?.(undefined, true);
+  }
+  function listen(): void {
+    body.on('data', onData);
+    body.on('end', onEnd);
+  }
+  function unlisten(): void {
+    body.off('data', onData);
+    body.off('end', onEnd);
+  }
+
+  return {
+    get isRepeatable() {
+      return isRepeatable;
+    },
+
+    start(newTake) {
+      take = newTake;
+      let first = kept.length > 1 ? Buffer.concat(kept) : kept[0];
+      if (first === undefined && !hasEnded) {
+        first = body.read() ?? undefined;
+        hasEnded = body.complete === true && body.readableLength === 0;
+        if (first !== undefined) keep(first);
+      }
+      const isTaken = take(first, hasEnded);
+      if (hasEnded) return;
+      listen();
+      if (isTaken) body.resume();
+    },
+
+    resume() {
+      if (take !== undefined && !hasEnded) body.resume();
+    },
+
+    stop() {
+      // only once: after the answer the rest is let run out, and must not be stopped again
+      if (take === undefined) return;
+      take = undefined;
+      unlisten();
+      if (!hasEnded) body.pause();
+    },
+
+    release,
+  };
+}
