@@ -76,8 +76,12 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
     const stream = streamOf(call);
     call.write(head);
     call.write(part, () => {
+      if (url === '/rst') {
+        stream.close();
+        return;
+      }
       // an empty trailer section goes out as an empty DATA frame
-      stream.once('wantTrailers', () => (url === '/rst' ? stream.close() : stream.sendTrailers({})));
+      stream.once('wantTrailers', () => stream.sendTrailers({}));
       stream.end();
     });
     return never;
