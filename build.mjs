@@ -35,9 +35,10 @@ rmSync('dist/profile.cjs');
 if (process.argv.includes('--test')) {
   rmSync('dist-test', { recursive: true, force: true });
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
+  const processes = ['planes/main.ts'];
   await build({
     ...common,
-    entryPoints: tests.map(file => `test/${file}`),
+    entryPoints: [...tests, ...processes].map(file => `test/${file}`),
     outdir: 'dist-test',
     outbase: 'test',
     packages: 'external',

@@ -69,14 +69,20 @@ export function suite(name: string): Test & { run(): void } {
 /** Source of a function's module, by its name. */
 export type Functions = Readonly<Record<string, string>>;
 
+/** An empty folder, removed when the process ends. */
+export function temporary(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'noslate-fc-'));
+  leftovers.add(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
 /** A folder for one test, with functions and a noslate.json; removed when the process ends. */
 export function project(
   functions: Functions,
   profile: Record<string, unknown> = {},
   overrides: Record<string, object> = {},
 ): string {
-  const folder = mkdtempSync(join(tmpdir(), 'noslate-fc-'));
-  leftovers.add(() => rmSync(folder, { recursive: true, force: true }));
+  const folder = temporary();
   for (const [name, source] of Object.entries(functions)) write(join(folder, name, 'index.js'), source);
   // V8 coverage reaches a worker only through its environment
   const coverage = process.env['NODE_V8_COVERAGE'];
@@ -111,22 +117,26 @@ export interface LogLine {
   [field: string]: unknown;
 }
 
-/** A running server. */
-export interface Server {
-  port: number;
-  pid: number;
-  folder: string;
-  process: ChildProcess;
+/** What a process of ours prints, and its end. */
+export interface Observed {
   /** Everything it has printed. */
   output(): string;
   /** Every JSON line it has logged. */
   lines(): LogLine[];
   /** Resolves with the first line, earlier or later, that passes. */
   line(what: string, test: (line: LogLine) => boolean): Promise<LogLine>;
-  /** The access line of a request. */
-  access(requestId: string): Promise<LogLine>;
   /** Resolves with the exit code or signal. */
   exit: Promise<number | string>;
+}
+
+/** A running server. */
+export interface Server extends Observed {
+  port: number;
+  pid: number;
+  folder: string;
+  process: ChildProcess;
+  /** The access line of a request. */
+  access(requestId: string): Promise<LogLine>;
   /** Ends it and waits until it has. */
   stop(): Promise<void>;
 }
@@ -145,6 +155,32 @@ export interface ServerOptions {
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const folder = project(options.functions ?? {}, options.profile, options.overrides);
   const child = launch(['--port', '0', '--host', '127.0.0.1', ...(options.args ?? [])], options.env, folder);
+  const observed = observe(child);
+  const { line, output, exit } = observed;
+  const listening = line('listening', ({ message }) => message === 'listening');
+  const first = await Promise.race([listening, exit]);
+  if (typeof first !== 'object') throw new Error(`the server ended with ${first}: ${output()}`);
+  return {
+    port: Number(new URL(String(first['url'])).port),
+    pid: child.pid ?? 0,
+    folder,
+    process: child,
+    ...observed,
+    access: id => line(`access ${id}`, ({ message, requestId }) => message === 'request' && requestId === id),
+    async stop() {
+      child.kill('SIGINT');
+      try {
+        await within(10_000, exit, 'the server to end');
+      } finally {
+        // one that is left would keep this process from ending, too
+        child.kill('SIGKILL');
+      }
+    },
+  };
+}
+
+/** Collects what a process prints. */
+export function observe(child: ChildProcess): Observed {
   let output = '';
   const listeners = new Set<() => void>();
   const collect = (stream: Readable | null): void => {
@@ -180,30 +216,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
       }),
       `log line: ${what}\n${output}`,
     );
-
-  const listening = line('listening', ({ message }) => message === 'listening');
-  const first = await Promise.race([listening, exit]);
-  if (typeof first !== 'object') throw new Error(`the server ended with ${first}: ${output}`);
-  return {
-    port: Number(new URL(String(first['url'])).port),
-    pid: child.pid ?? 0,
-    folder,
-    process: child,
-    output: () => output,
-    lines,
-    line,
-    access: id => line(`access ${id}`, ({ message, requestId }) => message === 'request' && requestId === id),
-    exit,
-    async stop() {
-      child.kill('SIGINT');
-      try {
-        await within(10_000, exit, 'the server to end');
-      } finally {
-        // one that is left would keep this process from ending, too
-        child.kill('SIGKILL');
-      }
-    },
-  };
+  return { output: () => output, lines, line, exit };
 }
 
 /** Spawns the built server; ended with this process at the latest. */
@@ -211,7 +224,11 @@ export function launch(args: string[], env: Record<string, string> = {}, cwd: st
   const clean = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(SERVER|FC|NOSLATED?|TURF)_/.test(name)),
   );
-  const child = spawn(process.execPath, [SERVER_FILE, ...args], { cwd, env: { ...clean, ...env } });
+  return endWithUs(spawn(process.execPath, [SERVER_FILE, ...args], { cwd, env: { ...clean, ...env } }));
+}
+
+/** Kills a child when this process ends. */
+export function endWithUs(child: ChildProcess): ChildProcess {
   const end = (): boolean => child.kill('SIGKILL');
   leftovers.add(end);
   child.on('exit', () => leftovers.delete(end));

@@ -28,7 +28,7 @@ export function planeError(message: string, code?: number): NoslateError {
 }
 
 /** A failed trigger, with a CanonicalCode. */
-function triggerError(code: number, canonical: string, text: string, peerStack?: string): NoslateError {
+export function triggerError(code: number, canonical: string, text: string, peerStack?: string): NoslateError {
   const error = new Error(`Noslated request failed: CanonicalCode::${canonical} request kind(Trigger), ${text}`);
   return Object.assign(error, {
     name: 'NoslatedError',

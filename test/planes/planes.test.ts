@@ -1,0 +1,759 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import {
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  type ServiceDefinition,
+  type ServiceError,
+  type StatusObject,
+} from '@grpc/grpc-js';
+import * as assert from 'uvu/assert';
+import { eventually, type Functions, project, suite, within } from '../helpers.ts';
+import { type Planes, type PlanesOptions, withPlanes } from './index.ts';
+import type {
+  Empty,
+  FunctionProfileMessage,
+  GetFunctionProfileResponse,
+  HostRequest,
+  InvokeRequest,
+  InvokeResponse,
+  PlaneHealthyResponse,
+  ServiceProfilesAccessor,
+  SetResponse,
+  SubscriptionChunk,
+  WorkerStatsSnapshotResponse,
+  WorkerTrafficStatsResponse,
+} from './messages.ts';
+import {
+  CONTROL_PLANE,
+  DATA_PLANE,
+  encode,
+  HOST,
+  MAX_MESSAGE_BYTES,
+  method,
+  PUSH_SERVER,
+  socketFile,
+} from './protocol.ts';
+
+const MIB = 1024 * 1024;
+const TIMEOUT = 20_000;
+
+/** An invoke as its client sees it. */
+interface Seen {
+  readonly call: ClientDuplexStream<InvokeRequest, InvokeResponse>;
+  readonly messages: InvokeResponse[];
+  /** How it ended, if it has. */
+  readonly status: StatusObject | undefined;
+  /** The bodies in one. */
+  body(): Buffer;
+  /** Resolves with the n-th message. */
+  message(n: number): Promise<InvokeResponse>;
+  /** Resolves with how it ended. */
+  end(): Promise<StatusObject>;
+}
+
+interface Peer {
+  planes: Planes;
+  /** Begins an invoke; without a head nothing is sent. */
+  invoke(head?: InvokeRequest, options?: { method?: string; timeout?: number }): Seen;
+  /** Sends one message and END_STREAM, and waits for the end. */
+  run(head: InvokeRequest): Promise<Seen>;
+  /** Sends one message and END_STREAM, waits for the first message and cancels. */
+  first(head: InvokeRequest): Promise<InvokeResponse>;
+  unary<Response>(service: ServiceDefinition, name: string, request?: object): Promise<Response>;
+  profile(name: string, fields?: FunctionProfileMessage): FunctionProfileMessage;
+  setProfiles(...profiles: FunctionProfileMessage[]): Promise<SetResponse>;
+}
+
+async function withPeer(
+  { functions = {}, ...options }: PlanesOptions & { functions?: Functions },
+  body: (peer: Peer) => Promise<void>,
+): Promise<void> {
+  const folder = project(functions);
+  await withPlanes(options, async planes => {
+    const clients = ['dp-0', 'cp-0'].map(
+      plane =>
+        new Client(`unix:${socketFile(planes.workdir, plane)}`, credentials.createInsecure(), {
+          'grpc.initial_reconnect_backoff_ms': 50,
+          'grpc.max_reconnect_backoff_ms': 100,
+          'grpc.max_receive_message_length': -1,
+          'grpc.max_send_message_length': -1,
+          // connections of its own
+          'grpc.use_local_subchannel_pool': 1,
+        }),
+    );
+    const [dataPlane, controlPlane] = clients as [Client, Client];
+    const invoke: Peer['invoke'] = (head, how) => observe(dataPlane, head, how);
+    const peer: Peer = {
+      planes,
+      invoke,
+      async run(head) {
+        const seen = invoke(head);
+        seen.call.end();
+        await seen.end();
+        return seen;
+      },
+      async first(head) {
+        const seen = invoke(head);
+        seen.call.end();
+        const message = await seen.message(0);
+        seen.call.cancel();
+        return message;
+      },
+      unary: (service, name, request = {}) =>
+        unary(service === CONTROL_PLANE ? controlPlane : dataPlane, service, name, request),
+      profile: (name, fields) => ({
+        name,
+        runtime: 'nodejs',
+        url: pathToFileURL(join(folder, name)).href,
+        signature: '1',
+        handler: 'index.handler',
+        ...fields,
+      }),
+      setProfiles: (...profiles) => peer.unary(CONTROL_PLANE, 'setFunctionProfile', { profiles, mode: 'IMMEDIATELY' }),
+    };
+    try {
+      await body(peer);
+    } finally {
+      for (const client of clients) client.close();
+    }
+  });
+}
+
+function observe(
+  client: Client,
+  head: InvokeRequest | undefined,
+  { method: name = 'invoke', timeout }: { method?: string; timeout?: number } = {},
+): Seen {
+  const { path, requestSerialize, responseDeserialize } = method<InvokeRequest, InvokeResponse>(PUSH_SERVER, name);
+  const call = client.makeBidiStreamRequest(
+    path,
+    requestSerialize,
+    responseDeserialize,
+    timeout === undefined ? {} : { deadline: Date.now() + timeout },
+  );
+  const messages: InvokeResponse[] = [];
+  let status: StatusObject | undefined;
+  call.on('data', (message: InvokeResponse) => messages.push(message));
+  call.on('status', (value: StatusObject) => {
+    status = value;
+  });
+  call.on('error', () => {});
+  if (head !== undefined) call.write(head);
+  return {
+    call,
+    messages,
+    get status() {
+      return status;
+    },
+    body: () => Buffer.concat(messages.map(({ result }) => result?.body ?? Buffer.alloc(0))),
+    async message(n) {
+      await until(call, 'data', `message ${n} for ${head?.name}`, () => messages.length > n);
+      return messages[n] as InvokeResponse;
+    },
+    async end() {
+      await until(call, 'status', `the end of ${head?.name}`, () => status !== undefined);
+      return status as StatusObject;
+    },
+  };
+}
+
+/** Resolves when the test passes, now or after one of the events. */
+function until(
+  call: ClientDuplexStream<InvokeRequest, InvokeResponse>,
+  event: string,
+  what: string,
+  test: () => boolean,
+): Promise<void> {
+  return within(
+    TIMEOUT,
+    new Promise(done => {
+      const check = (): void => {
+        if (!test()) return;
+        call.off(event, check);
+        done();
+      };
+      call.on(event, check);
+      check();
+    }),
+    what,
+  );
+}
+
+function unary<Response>(client: Client, service: ServiceDefinition, name: string, request: object): Promise<Response> {
+  const { path, requestSerialize, responseDeserialize } = method<object, object>(service, name);
+  return within(
+    TIMEOUT,
+    new Promise((done, fail) => {
+      client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        new Metadata({ waitForReady: true }),
+        (error, response) => (error === null ? done(response as unknown as Response) : fail(error)),
+      );
+    }),
+    name,
+  );
+}
+
+const SERVICES = [
+  { name: 'plain', type: 'default', selector: [{ key: 'functionName', value: 'hello' }] },
+  {
+    name: 'split',
+    type: 'proportional-load-balance',
+    selectors: [{ selector: [{ key: 'functionName', value: 'hello' }], proportion: 1 }],
+  },
+];
+
+const HELLO = 'exports.handler = async (ctx, req, res) => { res.end("hello"); };';
+
+const NOT_FOUND = (name: string) => `No function named ${name} registered in this node.`;
+
+const wire = suite('messages of the test planes');
+
+wire('should be encoded as the golden vectors say, explicit zeros included', () => {
+  const invoke = method<InvokeRequest, InvokeResponse>(PUSH_SERVER, 'invoke');
+  const connect = method<HostRequest, SubscriptionChunk>(HOST, 'connect');
+  const set = method<object, SetResponse>(CONTROL_PLANE, 'setFunctionProfile');
+  const request = (message: InvokeRequest) => invoke.requestSerialize(message).toString('hex');
+  const response = (message: InvokeResponse) => invoke.responseSerialize(message).toString('hex');
+
+  const headers = [{ key: 'k', value: 'v' }];
+  const head = { name: 'hello', url: '/a', method: 'POST', headers, deadline: 1700000000000, requestId: 'r1' };
+  assert.is(
+    request({ ...head, body: Buffer.from('hi') }),
+    '0a0568656c6c6f12022f611a04504f535422060a016b1201763100008056febc78423a02686942027231',
+  );
+  assert.is(request({ body: Buffer.from('hi') }), '3a026869');
+  assert.is(response({ result: { status: 200, headers } }), '120b08c80112060a016b120176');
+  assert.is(response({ result: { body: Buffer.from('hi') } }), '12041a026869');
+  assert.is(response({ error: { name: 'Error', message: 'x', code: 5 } }), '0a0c0a054572726f721201783805');
+
+  const typeUrl = 'noslated.LivenessProbeEventData';
+  const data = { typeUrl, data: encode(typeUrl, { timestamp: 1 }) };
+  assert.is(
+    connect.responseSerialize({ timestamp: 1, events: [{ name: 'host.liveness', data }] }).toString('hex'),
+    '080112360a0d686f73742e6c6976656e65737312250a1f6e6f736c617465642e4c6976656e65737350726f62654576656e744461746112020801',
+  );
+  assert.is(
+    connect
+      .requestSerialize({ type: 1, subscription: { eventName: 'requestQueueing', subscribe: true } })
+      .toString('hex'),
+    '08015a130a0f726571756573745175657565696e671001',
+  );
+  const profile: FunctionProfileMessage = {
+    name: 'f',
+    runtime: 'nodejs',
+    url: 'file:///x',
+    signature: 's',
+    handler: 'a.b',
+    resourceLimit: { memory: 128 * MIB, cpu: 0.5 },
+    worker: { reservationCount: 1, shrinkCooldownOnStartup: false },
+  };
+  assert.is(
+    set.requestSerialize({ profiles: [profile], mode: 'IMMEDIATELY' }).toString('hex'),
+    '0a310a016612066e6f64656a731a0966696c653a2f2f2f782201732a03612e62420a0880808040150000003f4a051801b80100120b494d4d4544494154454c59',
+  );
+});
+
+wire('should be decoded with nothing in place of what is absent', () => {
+  const { requestDeserialize } = method<InvokeRequest, InvokeResponse>(PUSH_SERVER, 'invoke');
+  assert.equal(Object.keys(requestDeserialize(Buffer.from('3a026869', 'hex'))), ['body']);
+});
+
+wire.run();
+
+const invoking = suite('data plane');
+
+invoking('should answer a function head first, then chunk by chunk, and take its body alike', async () => {
+  const source = `exports.handler = async (ctx, req, res) => {
+    res.writeHead(201, ['X-One', req.method + req.url, 'x-rid', req.headers.A + req.baggage.b]);
+    for await (const chunk of req) res.write(chunk);
+    res.end();
+  };`;
+  await withPeer({ functions: { echo: source } }, async ({ setProfiles, profile, invoke }) => {
+    assert.equal(await setProfiles(profile('echo')), { set: true });
+    const { call, messages, message, end } = invoke({
+      name: 'echo',
+      url: '/x',
+      headers: [{ key: 'A', value: 'a' }],
+      baggage: [{ key: 'b', value: 'b' }],
+      body: Buffer.from('one'),
+    });
+    // GET by default; dispatched on the first message
+    assert.equal(await message(0), {
+      result: {
+        status: 201,
+        headers: [
+          { key: 'X-One', value: 'GET/x' },
+          { key: 'x-rid', value: 'ab' },
+        ],
+      },
+    });
+    assert.equal(await message(1), { result: { body: Buffer.from('one') } });
+    call.write({ body: Buffer.from('two') });
+    assert.equal(await message(2), { result: { body: Buffer.from('two') } });
+    call.end();
+    assert.is((await end()).code, 0);
+    assert.is(messages.length, 3);
+  });
+});
+
+invoking('should give a deadline of its own, and an id, to a request without', async () => {
+  const source = 'exports.handler = async () => { await new Promise(() => {}); };';
+  await withPeer({ functions: { hangs: source } }, async ({ setProfiles, profile, invoke, first }) => {
+    await setProfiles(profile('hangs', { worker: { maxActivateRequests: 1, replicaCountLimit: 1 } }));
+    const holding = invoke({ name: 'hangs', deadline: Date.now() + TIMEOUT });
+    assert.is((await first({ name: 'hangs', deadline: Date.now() - 1 })).error?.code, 4);
+    const before = Date.now();
+    const [, at, id] = /at (\d+), request\((.*)\)/.exec((await first({ name: 'hangs' })).error?.message ?? '') ?? [];
+    assert.is(id, 'unknown');
+    assert.ok(Number(at) >= before + 10_000 && Number(at) < before + 15_000, `${at} for ${before}`);
+    holding.call.cancel();
+  });
+});
+
+invoking('should send one error before the head, and then nothing until the client resets', async () => {
+  await withPeer({}, async ({ planes, invoke, run }) => {
+    for (const name of ['@error', 'nope']) {
+      const seen = invoke({ name });
+      const { call, messages } = seen;
+      call.end();
+      await seen.message(0);
+      // time enough for an end to come
+      await run({ name: '@hello' });
+      assert.is(seen.status, undefined);
+      assert.is(messages.length, 1);
+      assert.is(messages[0]?.result, undefined);
+      if (name === 'nope') {
+        const { stack, ...error } = messages[0]?.error ?? {};
+        assert.equal(error, { name: 'Error', message: NOT_FOUND('nope'), code: 5 });
+        assert.type(stack, 'string');
+      } else {
+        const { code, operation, name: kind } = messages[0]?.error ?? {};
+        assert.equal([kind, operation, code], ['NoslatedError', 'Trigger', 1]);
+      }
+      call.cancel();
+      assert.is((await seen.end()).code, 1);
+    }
+    await eventually('the resets to be seen', async () => (await planes.counters('dp-0')).cancelled === 2);
+    const { calls, streams } = await planes.counters('dp-0');
+    assert.is(streams, 0);
+    assert.equal(
+      calls.map(({ name, resetCode }) => [name, resetCode]),
+      [
+        ['@error', 8],
+        ['@hello', undefined],
+        ['nope', 8],
+        ['@hello', undefined],
+      ],
+    );
+  });
+});
+
+invoking('should end an error before the head at grpc-timeout', async () => {
+  await withPeer({}, async ({ invoke }) => {
+    const { call, message, end } = invoke({ name: '@error' }, { timeout: 1000 });
+    call.end();
+    await message(0);
+    assert.is((await end()).code, 4);
+  });
+});
+
+invoking('should end with status 0 after an error behind the head', async () => {
+  await withPeer({}, async ({ run }) => {
+    const { messages, status } = await run({ name: '@error-after' });
+    assert.is(status?.code, 0);
+    assert.is(messages.length, 3);
+    assert.is(messages[0]?.result?.status, 200);
+    assert.equal(messages[1], { result: { body: Buffer.from('part') } });
+    assert.is(messages[2]?.error?.message, 'peer reset stream');
+    assert.is(messages[2]?.error?.code, undefined);
+  });
+});
+
+invoking('should not answer a client that sends nothing', async () => {
+  await withPeer({}, async ({ invoke, run }) => {
+    const silent = invoke();
+    silent.call.end();
+    await run({ name: '@hello' });
+    assert.equal([silent.messages.length, silent.status], [0, undefined]);
+    silent.call.cancel();
+  });
+});
+
+invoking('should not tell a worker of a reset, but end its request body', async () => {
+  const source = `exports.handler = async (ctx, req, res) => {
+    console.log('began');
+    let bytes = 0;
+    for await (const chunk of req) bytes += chunk.length;
+    console.log('read ' + bytes);
+    await new Promise(done => setTimeout(done, 100));
+    res.end('x', () => console.log('finished'));
+  };`;
+  await withPeer({ functions: { reads: source } }, async ({ planes, setProfiles, profile, invoke }) => {
+    await setProfiles(profile('reads'));
+    const { call } = invoke({ name: 'reads', body: Buffer.from('12345') });
+    await eventually('the function to begin', async () => planes.output().includes('began'));
+    call.cancel();
+    await eventually('the function to read', async () => planes.output().includes('read 5'));
+    await eventually('the function to finish', async () => planes.output().includes('finished'));
+    const line = planes.lines().find(({ message }) => message === 'read 5');
+    assert.equal([line?.['function'], line?.['stream']], ['reads', 'stdout']);
+  });
+});
+
+invoking('should run services', async () => {
+  await withPeer({ functions: { hello: HELLO } }, async ({ unary, setProfiles, profile, invoke }) => {
+    await setProfiles(profile('hello'));
+    await unary(DATA_PLANE, 'setServiceProfiles', { profiles: SERVICES });
+    assert.equal(await unary<ServiceProfilesAccessor>(DATA_PLANE, 'getServiceProfiles'), { profiles: SERVICES });
+    for (const name of ['plain', 'split']) {
+      const { call, end, body } = invoke({ name }, { method: 'invokeService' });
+      call.end();
+      assert.is((await end()).code, 0);
+      assert.is(body().toString(), 'hello');
+    }
+    const unknown = invoke({ name: 'hello' }, { method: 'invokeService' });
+    assert.equal((await unknown.message(0)).error?.message, 'Service not found.');
+    unknown.call.cancel();
+  });
+});
+
+invoking('should limit messages to 10 MiB both ways', async () => {
+  await withPeer({}, async ({ run, invoke }) => {
+    const fits = await run({ name: '@sink', body: Buffer.alloc(MAX_MESSAGE_BYTES - 20) });
+    assert.is(fits.body().toString(), String(MAX_MESSAGE_BYTES - 20));
+    const first = await run({ name: '@sink', body: Buffer.alloc(MAX_MESSAGE_BYTES) });
+    assert.is(first.status?.code, 8);
+    assert.match(first.status?.details ?? '', /^Received message larger than max \(\d+ vs\.? 10485760\)$/);
+    const later = invoke({ name: '@sink', body: Buffer.from('1') });
+    later.call.write({ body: Buffer.alloc(MAX_MESSAGE_BYTES + 1) });
+    assert.is((await later.end()).code, 8);
+    const answer = await run({ name: '@source', url: `/${11 * MIB}/${11 * MIB}` });
+    assert.equal([answer.status?.code, answer.messages[0]?.result?.status], [8, 200]);
+  });
+});
+
+invoking('should refuse new streams of a session that leaves too much unread, and of no other', async () => {
+  await withPeer({}, async ({ planes, invoke, run }) => {
+    const stalled = Array.from({ length: 14 }, () => {
+      const seen = invoke({ name: '@source', url: `/${4 * MIB}/${MIB}` });
+      seen.call.pause();
+      return seen;
+    });
+    let refused: StatusObject | undefined;
+    await eventually('a stream to be refused', async () => {
+      refused = (await run({ name: '@hello' })).status;
+      return refused?.code !== 0;
+    });
+    assert.is(refused?.code, 8);
+    assert.match(refused?.details ?? '', /^Bandwidth exhausted|ENHANCE_YOUR_CALM/);
+    await withOther(planes, async other => {
+      other.call.end();
+      assert.is((await other.end()).code, 0);
+    });
+    for (const { call } of stalled) call.cancel();
+  });
+});
+
+/** Runs `@hello` over another connection. */
+async function withOther(planes: Planes, body: (seen: Seen) => Promise<void>): Promise<void> {
+  const client = new Client(`unix:${socketFile(planes.workdir, 'dp-0')}`, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+  });
+  try {
+    await body(observe(client, { name: '@hello' }));
+  } finally {
+    client.close();
+  }
+}
+
+invoking('should answer checkHealth, useInspector and Host.connect, and nothing that it does not know', async () => {
+  await withPeer({}, async ({ planes, unary }) => {
+    const health = () => unary<PlaneHealthyResponse>(DATA_PLANE, 'checkHealth');
+    assert.equal(await health(), { name: 'DataPlane', health: true, reason: '' });
+    await planes.setKnobs({ unhealthy: true });
+    assert.equal(await health(), { name: 'DataPlane', health: false, reason: 'Circuit Breaker Enabled' });
+    assert.equal(await unary<Empty>(DATA_PLANE, 'useInspector', { funcName: 'f', use: true }), {});
+    assert.equal((await planes.counters('dp-0')).begun['checkHealth'], 2);
+
+    const client = new Client(`unix:${socketFile(planes.workdir, 'dp-0')}`, credentials.createInsecure());
+    const { path, requestSerialize, responseDeserialize } = method<HostRequest, SubscriptionChunk>(HOST, 'connect');
+    const host = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+    host.on('error', () => {});
+    const chunks: SubscriptionChunk[] = [];
+    host.on('data', chunk => chunks.push(chunk));
+    await eventually('a first chunk', async () => chunks.length === 1);
+    assert.equal(
+      chunks[0]?.events?.map(({ name, data }) => [name, data?.typeUrl]),
+      [['host.liveness', 'noslated.LivenessProbeEventData']],
+    );
+    host.write({ type: 1, subscription: { eventName: 'requestQueueing', subscribe: true } });
+    host.write({ type: 2, liveness: { timestamp: 1 } });
+    await eventually('a second chunk', async () => chunks.length === 2);
+    host.cancel();
+
+    const code = await new Promise<number>(done =>
+      client.makeUnaryRequest(
+        '/noslated.data.DataPlane/getInspectorTargets',
+        () => Buffer.alloc(0),
+        value => value,
+        {},
+        new Metadata(),
+        (error: ServiceError | null) => done(error?.code ?? 0),
+      ),
+    );
+    assert.is(code, 12);
+    client.close();
+  });
+});
+
+invoking.run();
+
+const scripted = suite('scripted functions');
+
+scripted('should echo at once, count, give bytes and say hello', async () => {
+  await withPeer({}, async ({ planes, invoke, run }) => {
+    const echo = invoke({ name: '@echo', requestId: 'r7' });
+    assert.is((await echo.message(0)).result?.status, 200);
+    for (const [i, text] of ['one', 'two'].entries()) {
+      echo.call.write({ body: Buffer.from(text) });
+      assert.equal(await echo.message(i + 1), { result: { body: Buffer.from(text) } });
+    }
+    const open = (await planes.counters('dp-0')).calls[0];
+    assert.equal(open, {
+      method: 'invoke',
+      name: '@echo',
+      requestId: 'r7',
+      messages: 3,
+      bytes: 6,
+      isOpen: true,
+    });
+    echo.call.end();
+    assert.is((await echo.end()).code, 0);
+
+    const sink = invoke({ name: '@sink', body: Buffer.alloc(3) });
+    for (let i = 0; i < 3; i++) sink.call.write({ body: Buffer.alloc(MIB) });
+    sink.call.end();
+    await sink.end();
+    assert.is(sink.body().toString(), String(3 * MIB + 3));
+
+    const sizes = async (url: string) =>
+      (await run({ name: '@source', url })).messages.slice(1).map(({ result }) => result?.body?.length);
+    assert.equal(await sizes('/100000'), [65536, 34464]);
+    assert.equal(await sizes('/25/10'), [10, 10, 5]);
+
+    assert.is((await run({ name: '@hello' })).body().toString(), 'hello');
+    const { sessions, streams, cancelled } = await planes.counters('dp-0');
+    // the control plane's connection is the other one
+    assert.equal([sessions, streams, cancelled], [2, 0, 0]);
+  });
+});
+
+scripted('should hang, and end with any status', async () => {
+  await withPeer({}, async ({ invoke, run }) => {
+    const hanging = invoke({ name: '@hang' });
+    hanging.call.end();
+    for (const code of [0, 4, 13, 14]) {
+      const { status, messages } = await run({ name: `@status/${code}` });
+      assert.equal([status?.code, messages.length], [code, 0]);
+    }
+    assert.equal([hanging.messages.length, hanging.status], [0, undefined]);
+    hanging.call.cancel();
+  });
+});
+
+scripted('should cut the connection in the middle, and leave out trailers', async () => {
+  await withPeer({}, async ({ run }) => {
+    const half = await run({ name: '@half' });
+    assert.is(half.body().toString(), 'part');
+    assert.is(half.status?.code, 14);
+    for (const url of ['/', '/rst']) {
+      const { status, body } = await run({ name: '@no-trailers', url });
+      assert.is(body().toString(), 'part');
+      assert.is.not(status?.code, 0);
+    }
+  });
+});
+
+scripted('should kill the process', async () => {
+  await withPeer({}, async ({ planes, run }) => {
+    const exit = planes.exit();
+    assert.is((await run({ name: '@exit' })).status?.code, 14);
+    assert.is(await within(TIMEOUT, exit, 'the process to die'), 'SIGKILL');
+  });
+});
+
+scripted('should stop reading, and stop sending, when told to', async () => {
+  await withPeer({ controlPlane: false }, async ({ planes, invoke }) => {
+    await planes.setKnobs({ slowReaderMs: 60_000 });
+    const slow = invoke({ name: '@sink' });
+    let written = 0;
+    const write = (): void => {
+      do written++;
+      while (written < 64 && slow.call.write({ body: Buffer.alloc(MIB) }));
+      if (written < 64) slow.call.once('drain', write);
+    };
+    write();
+    // its first message, and no more
+    const received = async () => (await planes.counters('dp-0')).calls[0]?.messages;
+    await eventually('a message', async () => (await received()) === 1);
+    slow.call.cancel();
+
+    await planes.setKnobs({ slowReaderMs: 0, heedBackpressure: true });
+    const stalled = invoke({ name: '@source', url: `/${64 * MIB}/${MIB}` });
+    stalled.call.pause();
+    await eventually('the stream', async () => (await planes.counters('dp-0')).calls.length === 2);
+    // unheeded, so much unread would have the session refuse it
+    await withOther(planes, other => other.end().then(() => {}));
+    stalled.call.resume();
+    stalled.call.end();
+    assert.is((await stalled.end()).code, 0);
+    assert.is(stalled.body().length, 64 * MIB);
+  });
+});
+
+scripted.run();
+
+const control = suite('control plane');
+
+control('should give profiles back with the defaults of Noslate', async () => {
+  await withPeer({ functions: { hello: HELLO } }, async ({ unary, setProfiles, profile }) => {
+    const get = async () => (await unary<GetFunctionProfileResponse>(CONTROL_PLANE, 'getFunctionProfile')).profiles;
+    assert.is(await get(), undefined);
+    const { url, ...rest } = profile('hello', { namespace: '', worker: { shrinkCooldownOnStartup: false } });
+    await setProfiles(
+      { ...rest, url: 'file:///old' },
+      { name: 'junk', runtime: 'cobol', sourceFile: 'x' },
+      {
+        ...rest,
+        ...(url === undefined ? {} : { url }),
+      },
+    );
+    const [hello, junk, ...others] = (await get()) ?? [];
+    assert.is(others.length, 0);
+    assert.equal(hello, {
+      name: 'hello',
+      runtime: 'nodejs',
+      url,
+      signature: '1',
+      handler: 'index.handler',
+      resourceLimit: { memory: 512 * MIB },
+      worker: {
+        initializationTimeout: 10_000,
+        maxActivateRequests: 10,
+        reservationCount: 0,
+        fastFailRequestsOnStarting: false,
+        replicaCountLimit: 10,
+        shrinkStrategy: 'LCC',
+        disableRequestQueue: false,
+        concurrencySlidingWindowSize: 60_000,
+        concurrencySlidingBucketCount: 6,
+        emaConcurrencyAlpha: 0.5,
+        concurrencyExpandThreshold: Math.fround(0.7),
+        concurrencyShrinkThreshold: Math.fround(0.3),
+        expandCooldown: 1000,
+        shrinkCooldown: 60_000,
+        scaleFactor: 0.5,
+        precisionZeroThreshold: Math.fround(0.01),
+        concurrencyStatsMode: 'instant',
+        shrinkCooldownOnStartup: false,
+      },
+    });
+    assert.equal([junk?.name, junk?.sourceFile, junk?.handler, junk?.url], ['junk', 'x', undefined, '']);
+    assert.equal(await unary<PlaneHealthyResponse>(CONTROL_PLANE, 'checkHealth'), {
+      name: 'ControlPlane',
+      health: true,
+      reason: '',
+    });
+  });
+});
+
+control('should count the reserved workers of all data planes, and pass environments on', async () => {
+  const source = 'exports.handler = async (ctx, req, res) => { res.end(process.env.STAGE); };';
+  await withPeer({ functions: { warm: source }, dataPlanes: [0, 1] }, async ({ unary, setProfiles, profile, run }) => {
+    await unary(CONTROL_PLANE, 'setPlatformEnvironmentVariables', { envs: [{ key: 'STAGE', value: 'prod' }] });
+    await setProfiles(profile('warm', { worker: { reservationCount: 1 } }), profile('cold'));
+    const brokers = async () =>
+      (await unary<WorkerStatsSnapshotResponse>(CONTROL_PLANE, 'getWorkerStatsSnapshot')).brokers;
+    await eventually('the workers', async () => (await brokers())?.[0]?.activeWorkerCount === 2);
+    const [broker, ...others] = (await brokers()) ?? [];
+    assert.is(others.length, 0);
+    assert.equal([broker?.name, broker?.inspector, broker?.initiatingWorkerCount], ['warm', false, 0]);
+    assert.is(broker?.profile?.worker?.reservationCount, 1);
+    assert.equal(broker?.workers?.[0]?.data, { activeRequestCount: 0, trafficOff: false });
+    const stats = await unary<WorkerTrafficStatsResponse>(DATA_PLANE, 'getWorkerTrafficStats');
+    assert.equal(
+      stats.brokers?.map(({ functionName, workers = [] }) => [functionName, workers.length]),
+      [
+        ['warm', 1],
+        ['cold', 0],
+      ],
+    );
+    assert.is((await run({ name: 'warm' })).body().toString(), 'prod');
+  });
+});
+
+control('should serve only once there is a data plane', async () => {
+  await withPeer({ late: true, knobs: { lateSocketMs: 500 } }, async ({ planes, unary }) => {
+    const health = unary<PlaneHealthyResponse>(CONTROL_PLANE, 'checkHealth');
+    assert.ok(await Promise.race([health.then(() => true), planes.counters('cp-0').catch(() => true)]));
+    assert.is((await health).health, true);
+    assert.is((await planes.counters('dp-0')).sessions, 1);
+  });
+});
+
+control.run();
+
+const restarts = suite('planes killed and restarted');
+
+restarts('should lose calls in flight, and come back with the profiles a while later', async () => {
+  const functions = { hello: HELLO };
+  await withPeer({ functions, separate: true }, async ({ planes, setProfiles, profile, invoke, run, first }) => {
+    await setProfiles(profile('hello'));
+    assert.is((await run({ name: 'hello' })).body().toString(), 'hello');
+    const hanging = invoke({ name: '@hang' });
+    await eventually('the call', async () => (await planes.counters('dp-0')).streams > 0);
+    const pid = planes.pid('dp-0');
+    await planes.kill('SIGKILL', 'dp-0');
+    assert.is(await planes.exit('dp-0'), 'SIGKILL');
+    assert.is((await hanging.end()).code, 14);
+
+    await planes.setKnobs({ lateProfilesMs: 1000 });
+    await planes.restart('dp-0');
+    assert.is.not(planes.pid('dp-0'), pid);
+    await eventually('it to accept again', async () => (await run({ name: '@hello' })).status?.code === 0);
+    assert.is((await first({ name: 'hello' })).error?.message, NOT_FOUND('hello'));
+    await eventually('the profiles', async () => (await first({ name: 'hello' })).result?.status === 200);
+  });
+});
+
+restarts('should let warm traffic go on without a control plane, which forgets everything', async () => {
+  const functions = { hello: HELLO };
+  await withPeer({ functions, separate: true }, async ({ planes, setProfiles, profile, run, unary }) => {
+    await setProfiles(profile('hello'));
+    await planes.kill('SIGKILL', 'cp-0');
+    assert.is((await run({ name: 'hello' })).body().toString(), 'hello');
+    await planes.restart('cp-0');
+    const { profiles } = await unary<GetFunctionProfileResponse>(CONTROL_PLANE, 'getFunctionProfile');
+    assert.is(profiles, undefined);
+    assert.is((await run({ name: 'hello' })).body().toString(), 'hello');
+  });
+});
+
+restarts('should cancel calls on SIGTERM', async () => {
+  await withPeer({}, async ({ planes, invoke }) => {
+    const hanging = invoke({ name: '@hang' });
+    await eventually('the call', async () => (await planes.counters('dp-0')).calls.length === 1);
+    await planes.kill('SIGTERM');
+    assert.is(await planes.exit(), 0);
+    assert.is((await hanging.end()).code, 1);
+  });
+});
+
+restarts.run();
