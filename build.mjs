@@ -37,7 +37,8 @@ if (process.argv.includes('--test')) {
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
   await build({
     ...common,
-    entryPoints: tests.map(file => `test/${file}`),
+    // beside the tests, Noslate's SDK as a package of its own: NOSLATE_PATH=dist-test/sdk/noslate
+    entryPoints: [...tests, 'sdk/noslate/index.ts'].map(file => `test/${file}`),
     outdir: 'dist-test',
     outbase: 'test',
     packages: 'external',
