@@ -35,10 +35,11 @@ rmSync('dist/profile.cjs');
 if (process.argv.includes('--test')) {
   rmSync('dist-test', { recursive: true, force: true });
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
-  const processes = ['planes/main.ts'];
+  // beside the tests, the process of the test planes, and a stand-in for Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)
+  const programs = ['planes/main.ts', 'sdk/noslate/index.ts'];
   await build({
     ...common,
-    entryPoints: [...tests, ...processes].map(file => `test/${file}`),
+    entryPoints: [...tests, ...programs].map(file => `test/${file}`),
     outdir: 'dist-test',
     outbase: 'test',
     packages: 'external',

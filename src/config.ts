@@ -173,6 +173,12 @@ export function readConfig(
   const settings = Object.fromEntries(entries) as Settings;
   const hasNoslate = (settings.noslatePath ?? settings.noslatedWorkdir) !== undefined;
   const agent = settings.agent ?? (hasNoslate ? 'native' : 'local');
+  if (agent === 'native' && !hasNoslate) {
+    throw new ConfigError(['SERVER_AGENT: native expects NOSLATED_WORKDIR or NOSLATE_PATH, got neither']);
+  }
+  if (agent === 'sdk' && settings.noslatePath === undefined) {
+    throw new ConfigError(['SERVER_AGENT: sdk expects NOSLATE_PATH, got none']);
+  }
   const config: Config = {
     ...settings,
     agent,

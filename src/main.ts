@@ -1,14 +1,12 @@
 import type { AddressInfo } from 'node:net';
-import { basename, dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
-import { isMainThread } from 'node:worker_threads';
 import type { Agent } from './agent.ts';
 import { banner } from './banner.ts';
 import { type Config, help, readConfig } from './config.ts';
 import { ConfigError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
-import { createLocalAgent } from './local/agent.ts';
-import { runWorker } from './local/worker.ts';
+import { WORKER_THREAD } from './local/messages.ts';
 import { createLog, type Log } from './log.ts';
 import { EMPTY_PROFILE, loadProfile, type Profile } from './profile.ts';
 import { createRouter } from './router.ts';
@@ -31,9 +29,6 @@ function configure(): { config: Config; profile: Profile } {
     if (action === 'help' || action === 'version') {
       process.stdout.write(action === 'help' ? help(VERSION) : `${VERSION}\n`);
       process.exit(0);
-    }
-    if (config.agent !== 'local') {
-      throw new ConfigError([`SERVER_AGENT: expected local, the one agent of this release, got "${config.agent}"`]);
     }
     const profile = config.config === undefined ? EMPTY_PROFILE : loadProfile(config.config);
     if (action === 'check') {
@@ -58,13 +53,16 @@ function main(): void {
     process.stderr.write(`noslate-fc: ${explain(error, config)}\n`);
     process.exit(1);
   });
-  const agent = createLocalAgent(__filename, log);
-  server.listen(config.port, config.host, () => {
+  let agent: Agent | undefined;
+  server.listen(config.port, config.host, async () => {
     // the rest goes on beside the open port, which is all that FC's probe waits for
     process.stdout.on('error', onStdoutError);
     announce(originOf(server.address() as AddressInfo, config), config, profile, log);
-    agent.setProfile(profile).then(() => setAgent(agent));
-    if (config.config !== undefined) followProfile(config.config, agent, gateway);
+    const made = await createAgent(config, log);
+    agent = made;
+    if (config.config !== undefined) followProfile(config.config, made, gateway);
+    await made.setProfile(profile);
+    setAgent(made);
   });
 
   let isStopping = false;
@@ -78,11 +76,29 @@ function main(): void {
     log.flush();
     // from Node 24 on V8 has loops that no thread can be got out of, and process.exit waits for all threads
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STUCK_MS);
-    agent.close().then(() => process.exit(0));
+    Promise.resolve(agent?.close()).then(() => process.exit(0));
   }
   process.on('SIGTERM', () => (isStopping ? exit() : stop()));
   // a person at a terminal: at once
   process.on('SIGINT', exit);
+}
+
+/** Loads the code of the chosen agent, and no other's. */
+async function createAgent({ agent, noslatePath = '', noslatedWorkdir }: Config, log: Log): Promise<Agent> {
+  switch (agent) {
+    case 'local': {
+      const { createLocalAgent } = await import('./local/agent.ts');
+      return createLocalAgent(__filename, log);
+    }
+    case 'native': {
+      const { createNativeAgent } = await import('./noslate/agent.ts');
+      return createNativeAgent(join(noslatedWorkdir ?? join(noslatePath, '.code'), 'socks'), log);
+    }
+    case 'sdk': {
+      const { createSdkAgent } = await import('./sdk/agent.ts');
+      return createSdkAgent(noslatePath, log);
+    }
+  }
 }
 
 function announce(origin: string, { log: mode, agent, warnings }: Config, profile: Profile, log: Log): void {
@@ -92,15 +108,16 @@ function announce(origin: string, { log: mode, agent, warnings }: Config, profil
   for (const warning of warnings) log.warn(warning);
 }
 
-/** Reads the profile again when its file changes or on SIGHUP. A bad one is reported, and the old stays. */
+/** Reads the profile again on SIGHUP and, to develop by, when its file changes. A bad one is reported, and the old stays. */
 function followProfile(file: string, agent: Agent, gateway: Gateway): void {
-  const { log } = gateway;
+  const { log, config } = gateway;
+  const isLocal = config.agent === 'local';
   const name = basename(file);
   async function reload(): Promise<void> {
     try {
       const profile = loadProfile(file);
       await agent.setProfile(profile);
-      gateway.router = createRouter(profile, true);
+      gateway.router = createRouter(profile, isLocal);
       log.info('configuration reloaded', { functions: profile.functions.map(item => item.name) });
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
@@ -108,7 +125,7 @@ function followProfile(file: string, agent: Agent, gateway: Gateway): void {
     }
   }
   process.on('SIGHUP', reload);
-  watchFolder(dirname(file), false, changed => changed === name, reload);
+  if (isLocal) watchFolder(dirname(file), false, changed => changed === name, reload);
 }
 
 /** A closed pipe is no reason to stop serving; a terminal that is gone is, for nobody could end us then. */
@@ -136,5 +153,15 @@ function explain(error: NodeJS.ErrnoException, { port, host }: Config): string {
   }
 }
 
-if (isMainThread) main();
-else runWorker();
+/** A worker thread of the local agent runs this file, too; only then is it worth asking where we are. */
+async function start(): Promise<void> {
+  if (process.argv[2] !== WORKER_THREAD) {
+    main();
+    return;
+  }
+  const { isMainThread } = await import('node:worker_threads');
+  if (isMainThread) main();
+  else (await import('./local/worker.ts')).runWorker();
+}
+
+start();

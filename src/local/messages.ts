@@ -1,3 +1,6 @@
+/** First argument of a worker thread's process, which runs the same file as the main thread. */
+export const WORKER_THREAD = 'worker-thread';
+
 /**
  * What the gateway's thread and a worker's thread say to each other. Tuples, not objects: their keys
  * would be copied with every message. `id` numbers the calls of one worker.

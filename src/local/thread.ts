@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
 import { DEFAULT_MEMORY, type FunctionProfile, type KeyValuePair } from '../profile.ts';
-import type { WorkerInit } from './messages.ts';
+import { WORKER_THREAD, type WorkerInit } from './messages.ts';
 
 /** What a worker's thread is made from. */
 export interface ThreadSpec {
@@ -52,6 +52,7 @@ export function startThread(name: string, { workerFile, profile, environments }:
   Object.assign(env, { PATH: '/bin:/usr/bin', TERM: 'xterm', HOME: folder, NOSLATE_WORKER_ID: name });
   try {
     return new Worker(workerFile, {
+      argv: [WORKER_THREAD],
       workerData,
       env,
       stdout: true,

@@ -32,6 +32,8 @@ interface Call {
 export async function runWorker(): Promise<void> {
   const port = parentPort;
   if (port === null) throw new Error('runWorker: expected a worker thread');
+  // the function's arguments are its own
+  process.argv.length = 2;
   const init = workerData as WorkerInit;
   const calls = new Map<number, Call>();
   let handler: Handler;
