@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { ask, eventually, get, open, raw, startServer, suite, within, withServer, write } from './helpers.ts';
+import { AGENTS, startServerOn, withServerOn } from './agents.ts';
+import { ask, eventually, get, open, raw, suite, within, write } from './helpers.ts';
 
 const HELLO =
   'exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end("hello " + req.method + " " + req.url); };';
@@ -13,201 +14,215 @@ const GATE = `
     console.log('at the gate');
   };`;
 
-const hooks = suite('lifecycle hooks');
+for (const agent of AGENTS) {
+  const hooks = suite(`lifecycle hooks :: ${agent}`);
 
-hooks('should answer each hook with 200, again and again, and by its control path', async () => {
-  await withServer({ functions: { hello: HELLO } }, async ({ port }) => {
-    const calls: [string, string, string?][] = [
-      ['POST', '/initialize'],
-      ['POST', '/initialize'],
-      ['POST', '/initialize', '/initialize'],
-      ['GET', '/pre-freeze'],
-      ['GET', '/pre-freeze', '/pre-freeze'],
-    ];
-    for (const [method, path, control = ''] of calls) {
-      const reply = await ask(port, { method, path, headers: { 'x-fc-control-path': control } });
-      assert.equal([reply.status, reply.body.length], [200, 0], `${method} ${path} ${control}`);
-    }
+  hooks('should answer each hook with 200, again and again, and by its control path', async () => {
+    await withServerOn(agent, { functions: { hello: HELLO } }, async ({ port }) => {
+      const calls: [string, string, string?][] = [
+        ['POST', '/initialize'],
+        ['POST', '/initialize'],
+        ['POST', '/initialize', '/initialize'],
+        ['GET', '/pre-freeze'],
+        ['GET', '/pre-freeze', '/pre-freeze'],
+      ];
+      for (const [method, path, control = ''] of calls) {
+        const reply = await ask(port, { method, path, headers: { 'x-fc-control-path': control } });
+        assert.equal([reply.status, reply.body.length], [200, 0], `${method} ${path} ${control}`);
+      }
+    });
   });
-});
 
-hooks('should pass a reserved path on when an HTTP trigger asks for it', async () => {
-  await withServer({ functions: { hello: HELLO } }, async ({ port }) => {
-    const headers = { 'x-fc-control-path': '/http-invoke' };
-    for (const [method, path] of [
-      ['GET', '/pre-stop'],
-      ['GET', '/pre-freeze'],
-      ['POST', '/initialize'],
-      ['POST', '/invoke'],
-    ] as const) {
-      const reply = await ask(port, { method, path, headers });
-      assert.equal([reply.status, reply.body.toString()], [200, `hello ${method} ${path}`]);
-    }
+  hooks('should pass a reserved path on when an HTTP trigger asks for it', async () => {
+    await withServerOn(agent, { functions: { hello: HELLO } }, async ({ port }) => {
+      const headers = { 'x-fc-control-path': '/http-invoke' };
+      for (const [method, path] of [
+        ['GET', '/pre-stop'],
+        ['GET', '/pre-freeze'],
+        ['POST', '/initialize'],
+        ['POST', '/invoke'],
+      ] as const) {
+        const reply = await ask(port, { method, path, headers });
+        assert.equal([reply.status, reply.body.toString()], [200, `hello ${method} ${path}`]);
+      }
+    });
   });
-});
 
-hooks('should not initialize before every reserved worker is ready', async () => {
-  const source = `
+  hooks('should not initialize before every reserved worker is ready', async () => {
+    const source = `
     exports.initializer = async () => { console.log('initialized'); };
     exports.handler = async (ctx, req, res) => res.end(process.env.NOSLATE_WORKER_ID);`;
-  const overrides = { warm: { initializer: 'index.initializer', worker: { reservationCount: 2 } } };
-  await withServer({ functions: { warm: source }, overrides }, async ({ port, lines, access }) => {
-    const headers = { 'x-fc-initialization-timeout': '10', 'x-fc-request-id': 'init' };
-    const reply = await ask(port, { method: 'POST', path: '/initialize', headers });
-    assert.is(reply.status, 200);
-    await access('init');
-    assert.is(lines().filter(({ message }) => message === 'worker ready').length, 2);
-  });
-});
-
-hooks('should answer 404 with the reason when a reserved worker cannot start', async () => {
-  const functions = {
-    broken: 'exports.handler = async () => {}; exports.initializer = () => { throw new Error("secret detail"); };',
-  };
-  const overrides = { broken: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
-  await withServer({ functions, overrides }, async ({ port, line }) => {
-    const reply = await ask(port, {
-      method: 'POST',
-      path: '/initialize',
-      headers: { 'x-fc-initialization-timeout': '10' },
+    const overrides = { warm: { initializer: 'index.initializer', worker: { reservationCount: 2 } } };
+    await withServerOn(agent, { functions: { warm: source }, overrides }, async ({ port, lines, access }) => {
+      const headers = { 'x-fc-initialization-timeout': '10', 'x-fc-request-id': 'init' };
+      const reply = await ask(port, { method: 'POST', path: '/initialize', headers });
+      assert.is(reply.status, 200);
+      await access('init');
+      assert.is(lines().filter(({ message }) => message === 'worker ready').length, 2);
     });
-    assert.is(reply.status, 404);
-    assert.is(reply.json()['errorType'], 'INITIALIZER_FAILED');
-    assert.is(reply.json()['errorMessage'], 'function "broken" could not be initialized');
-    await line(
-      'the detail',
-      ({ message, error }) => message === 'worker exited' && JSON.stringify(error).includes('secret detail'),
-    );
   });
-});
 
-hooks('should answer in time when the worker is not ready by x-fc-initialization-timeout', async () => {
-  const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
-  const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
-  await withServer({ functions, overrides }, async ({ port }) => {
-    const reply = await ask(port, {
-      method: 'POST',
-      path: '/initialize',
-      headers: { 'x-fc-initialization-timeout': '1' },
+  hooks('should answer 404 with the reason when a reserved worker cannot start', async () => {
+    const functions = {
+      broken: 'exports.handler = async () => {}; exports.initializer = () => { throw new Error("secret detail"); };',
+    };
+    const overrides = { broken: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
+    await withServerOn(agent, { functions, overrides }, async ({ port, line }) => {
+      const reply = await ask(port, {
+        method: 'POST',
+        path: '/initialize',
+        headers: { 'x-fc-initialization-timeout': '10' },
+      });
+      assert.is(reply.status, 404);
+      assert.is(reply.json()['errorType'], 'INITIALIZER_FAILED');
+      assert.is(reply.json()['errorMessage'], 'function "broken" could not be initialized');
+      await line(
+        'the detail',
+        ({ message, error }) => message === 'worker exited' && JSON.stringify(error).includes('secret detail'),
+      );
     });
-    assert.equal(
-      [reply.status, reply.json()['errorType'], reply.json()['errorMessage']],
-      [404, 'UNAVAILABLE', 'function "slow": 0 of 1 reserved workers active'],
-    );
   });
-});
 
-hooks('should name every function that is not ready by then, and how far it is', async () => {
-  const slow = `
+  hooks('should answer in time when the worker is not ready by x-fc-initialization-timeout', async () => {
+    const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
+    const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
+    await withServerOn(agent, { functions, overrides }, async ({ port }) => {
+      const reply = await ask(port, {
+        method: 'POST',
+        path: '/initialize',
+        headers: { 'x-fc-initialization-timeout': '1' },
+      });
+      assert.equal(
+        [reply.status, reply.json()['errorType'], reply.json()['errorMessage']],
+        [404, 'UNAVAILABLE', 'function "slow": 0 of 1 reserved workers active'],
+      );
+    });
+  });
+
+  hooks('should name every function that is not ready by then, and how far it is', async () => {
+    const slow = `
     exports.initializer = () => process.env.NOSLATE_WORKER_ID.endsWith('-1') ? undefined : new Promise(() => {});
     exports.handler = async () => {};`;
-  const override = (reservationCount: number): object => ({
-    initializer: 'index.initializer',
-    worker: { reservationCount },
-  });
-  const overrides = { warm: override(1), half: override(2), third: override(3) };
-  await withServer({ functions: { warm: slow, half: slow, third: slow }, overrides }, async ({ port, lines, line }) => {
-    await line('three workers', () => lines().filter(({ message }) => message === 'worker ready').length === 3);
-    const reply = await ask(port, {
-      method: 'POST',
-      path: '/initialize',
-      headers: { 'x-fc-initialization-timeout': '1' },
+    const override = (reservationCount: number): object => ({
+      initializer: 'index.initializer',
+      worker: { reservationCount },
     });
-    assert.is(
-      reply.json()['errorMessage'],
-      'function "half": 1 of 2 reserved workers active; function "third": 1 of 3 reserved workers active',
+    const overrides = { warm: override(1), half: override(2), third: override(3) };
+    await withServerOn(
+      agent,
+      { functions: { warm: slow, half: slow, third: slow }, overrides },
+      async ({ port, lines, line }) => {
+        await line('three workers', () => lines().filter(({ message }) => message === 'worker ready').length === 3);
+        const reply = await ask(port, {
+          method: 'POST',
+          path: '/initialize',
+          headers: { 'x-fc-initialization-timeout': '1' },
+        });
+        assert.is(
+          reply.json()['errorMessage'],
+          'function "half": 1 of 2 reserved workers active; function "third": 1 of 3 reserved workers active',
+        );
+      },
     );
   });
-});
 
-hooks('should wait for no more workers than a changed noslate.json reserves', async () => {
-  const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
-  const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
-  await withServer({ functions, overrides, args: ['--fc-log', 'on'] }, async ({ port, folder, line, output }) => {
-    const reply = ask(port, {
-      method: 'POST',
-      path: '/initialize',
-      headers: { 'x-fc-initialization-timeout': '20', 'x-fc-request-id': 'init' },
+  hooks('should wait for no more workers than a changed noslate.json reserves', async () => {
+    const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
+    const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
+    await withServerOn(
+      agent,
+      { functions, overrides, args: ['--fc-log', 'on'] },
+      async ({ port, folder, line, output }) => {
+        const reply = ask(port, {
+          method: 'POST',
+          path: '/initialize',
+          headers: { 'x-fc-initialization-timeout': '20', 'x-fc-request-id': 'init' },
+        });
+        await line('the hook', () => output().includes('FC Initialize Start RequestId: init'));
+        const file = join(folder, 'noslate.json');
+        write(file, readFileSync(file, 'utf8').replace('"reservationCount":1', '"reservationCount":0'));
+        assert.is((await reply).status, 200);
+      },
+    );
+  });
+
+  hooks('should print FC’s markers around every request when asked to', async () => {
+    await withServerOn(
+      agent,
+      { functions: { hello: HELLO }, args: ['--fc-log', 'on'] },
+      async ({ port, output, access }) => {
+        const call = async (id: string, method: string, path: string): Promise<void> => {
+          await ask(port, { method, path, headers: { 'x-fc-request-id': id } });
+          await access(id);
+        };
+        await call('a', 'POST', '/initialize');
+        await call('b', 'POST', '/invoke');
+        await call('c', 'GET', '/x');
+        await call('d', 'GET', '/pre-freeze');
+        const markers = output()
+          .split('\n')
+          .filter(line => line.startsWith('FC '));
+        assert.equal(markers, [
+          'FC Initialize Start RequestId: a',
+          'FC Initialize End RequestId: a',
+          'FC Invoke Start RequestId: b',
+          'FC Invoke End RequestId: b',
+          'FC Invoke Start RequestId: c',
+          'FC Invoke End RequestId: c',
+          'FC PreFreeze Start RequestId: d',
+          'FC PreFreeze End RequestId: d',
+        ]);
+      },
+    );
+    const functions = { fail: 'exports.handler = async () => { throw new Error("x"); };' };
+    await withServerOn(agent, { functions, args: ['--fc-log', 'on'] }, async ({ port, output, access }) => {
+      await ask(port, { headers: { 'x-fc-request-id': 'e' } });
+      await access('e');
+      assert.match(output(), 'FC Invoke End RequestId: e, Error: Unhandled function error\n');
     });
-    await line('the hook', () => output().includes('FC Initialize Start RequestId: init'));
-    const file = join(folder, 'noslate.json');
-    write(file, readFileSync(file, 'utf8').replace('"reservationCount":1', '"reservationCount":0'));
-    assert.is((await reply).status, 200);
   });
-});
 
-hooks('should print FC’s markers around every request when asked to', async () => {
-  await withServer({ functions: { hello: HELLO }, args: ['--fc-log', 'on'] }, async ({ port, output, access }) => {
-    const call = async (id: string, method: string, path: string): Promise<void> => {
-      await ask(port, { method, path, headers: { 'x-fc-request-id': id } });
-      await access(id);
-    };
-    await call('a', 'POST', '/initialize');
-    await call('b', 'POST', '/invoke');
-    await call('c', 'GET', '/x');
-    await call('d', 'GET', '/pre-freeze');
-    const markers = output()
-      .split('\n')
-      .filter(line => line.startsWith('FC '));
-    assert.equal(markers, [
-      'FC Initialize Start RequestId: a',
-      'FC Initialize End RequestId: a',
-      'FC Invoke Start RequestId: b',
-      'FC Invoke End RequestId: b',
-      'FC Invoke Start RequestId: c',
-      'FC Invoke End RequestId: c',
-      'FC PreFreeze Start RequestId: d',
-      'FC PreFreeze End RequestId: d',
-    ]);
+  hooks('should answer the health check, and log nothing of it', async () => {
+    await withServerOn(
+      agent,
+      { functions: { hello: HELLO }, args: ['--health-path', '/healthz'] },
+      async ({ port, output, access }) => {
+        for (const path of ['/healthz', '/healthz?x=1']) assert.is((await ask(port, { path })).status, 200);
+        assert.is((await ask(port, { method: 'HEAD', path: '/healthz' })).status, 200);
+        const posted = await ask(port, { method: 'POST', path: '/healthz', headers: { 'x-fc-request-id': 'posted' } });
+        assert.is(posted.body.toString(), 'hello POST /healthz');
+        await access('posted');
+        assert.not.match(output(), '"path":"/healthz","function":""');
+      },
+    );
   });
-  const functions = { fail: 'exports.handler = async () => { throw new Error("x"); };' };
-  await withServer({ functions, args: ['--fc-log', 'on'] }, async ({ port, output, access }) => {
-    await ask(port, { headers: { 'x-fc-request-id': 'e' } });
-    await access('e');
-    assert.match(output(), 'FC Invoke End RequestId: e, Error: Unhandled function error\n');
+
+  hooks.run();
+
+  const stop = suite(`stopping :: ${agent}`);
+
+  stop('should let calls in flight finish on SIGTERM, refuse new ones, and end with 0', async () => {
+    const server = await startServerOn(agent, { functions: { gate: GATE } });
+    const held = open(server.port, { path: '/wait' });
+    await server.line('the call at the gate', ({ message }) => message === 'at the gate');
+    const pooled = await raw(server.port);
+    server.process.kill('SIGTERM');
+    await server.line('draining', ({ message }) => message === 'draining');
+    const refused = await ask(server.port, { path: '/other' });
+    assert.equal(
+      [refused.status, refused.json()['errorType'], refused.headers['connection']],
+      [503, 'DRAINING', 'close'],
+    );
+    const event = await ask(server.port, { method: 'POST', path: '/invoke' });
+    assert.equal([event.status, event.headers['x-fc-status']], [404, '404']);
+    pooled.socket.destroy();
+    held.request.destroy();
+    assert.is(await within(10_000, server.exit, 'the end'), 0);
   });
-});
 
-hooks('should answer the health check, and log nothing of it', async () => {
-  await withServer(
-    { functions: { hello: HELLO }, args: ['--health-path', '/healthz'] },
-    async ({ port, output, access }) => {
-      for (const path of ['/healthz', '/healthz?x=1']) assert.is((await ask(port, { path })).status, 200);
-      assert.is((await ask(port, { method: 'HEAD', path: '/healthz' })).status, 200);
-      const posted = await ask(port, { method: 'POST', path: '/healthz', headers: { 'x-fc-request-id': 'posted' } });
-      assert.is(posted.body.toString(), 'hello POST /healthz');
-      await access('posted');
-      assert.not.match(output(), '"path":"/healthz","function":""');
-    },
-  );
-});
-
-hooks.run();
-
-const stop = suite('stopping');
-
-stop('should let calls in flight finish on SIGTERM, refuse new ones, and end with 0', async () => {
-  const server = await startServer({ functions: { gate: GATE } });
-  const held = open(server.port, { path: '/wait' });
-  await server.line('the call at the gate', ({ message }) => message === 'at the gate');
-  const pooled = await raw(server.port);
-  server.process.kill('SIGTERM');
-  await server.line('draining', ({ message }) => message === 'draining');
-  const refused = await ask(server.port, { path: '/other' });
-  assert.equal(
-    [refused.status, refused.json()['errorType'], refused.headers['connection']],
-    [503, 'DRAINING', 'close'],
-  );
-  const event = await ask(server.port, { method: 'POST', path: '/invoke' });
-  assert.equal([event.status, event.headers['x-fc-status']], [404, '404']);
-  pooled.socket.destroy();
-  held.request.destroy();
-  assert.is(await within(10_000, server.exit, 'the end'), 0);
-});
-
-stop('should answer the call in flight to its last byte before it ends', async () => {
-  const functions = {
-    two: `
+  stop('should answer the call in flight to its last byte before it ends', async () => {
+    const functions = {
+      two: `
       let second;
       exports.handler = async (ctx, req, res) => {
         res.writeHead(200);
@@ -216,64 +231,65 @@ stop('should answer the call in flight to its last byte before it ends', async (
         setInterval(() => { if (globalThis.go) { globalThis.go = false; process.emit('second'); } }, 5).unref();
         req.on('data', () => { globalThis.go = true; });
       };`,
-  };
-  const server = await startServer({ functions });
-  const client = await raw(server.port, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n');
-  await client.until('first');
-  server.process.kill('SIGTERM');
-  await server.line('draining', ({ message }) => message === 'draining');
-  client.socket.write('x');
-  assert.match(await within(10_000, client.closed, 'the end of the connection'), /second\r\n0\r\n\r\n$/);
-  assert.is(await within(10_000, server.exit, 'the end'), 0);
-});
+    };
+    const server = await startServerOn(agent, { functions });
+    const client = await raw(server.port, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n');
+    await client.until('first');
+    server.process.kill('SIGTERM');
+    await server.line('draining', ({ message }) => message === 'draining');
+    client.socket.write('x');
+    assert.match(await within(10_000, client.closed, 'the end of the connection'), /second\r\n0\r\n\r\n$/);
+    assert.is(await within(10_000, server.exit, 'the end'), 0);
+  });
 
-stop('should give up on a call that outlasts SERVER_DRAIN_TIMEOUT', async () => {
-  const server = await startServer({ functions: { gate: GATE }, env: { SERVER_DRAIN_TIMEOUT: '1' } });
-  const client = await raw(server.port, get('/wait'));
-  await server.line('the call at the gate', ({ message }) => message === 'at the gate');
-  server.process.kill('SIGTERM');
-  assert.is(await within(10_000, server.exit, 'the end'), 0);
-  assert.match(server.output(), 'drain timeout passed');
-  await within(5000, client.closed, 'the client to be told');
-});
-
-stop('should drain on /pre-stop, answer 200 when nothing is in flight, and end with 0', async () => {
-  const server = await startServer({ functions: { gate: GATE } });
-  const held = await raw(server.port, get('/wait'));
-  await server.line('the call at the gate', ({ message }) => message === 'at the gate');
-  const preStop = await raw(server.port, get('/pre-stop', 'x-fc-request-id: stop\r\n'));
-  await eventually('the drain to begin', async () => (await ask(server.port, { path: '/other' })).status === 503);
-  assert.is(preStop.received(), '');
-  held.socket.destroy();
-  await preStop.until('HTTP/1.1 200 OK');
-  assert.is(await within(10_000, server.exit, 'the end'), 0);
-});
-
-stop('should end at once with 0 on SIGINT, and on a second SIGTERM', async () => {
-  for (const signals of [['SIGINT'], ['SIGTERM', 'SIGTERM']] as const) {
-    const server = await startServer({ functions: { gate: GATE } });
+  stop('should give up on a call that outlasts SERVER_DRAIN_TIMEOUT', async () => {
+    const server = await startServerOn(agent, { functions: { gate: GATE }, env: { SERVER_DRAIN_TIMEOUT: '1' } });
     const client = await raw(server.port, get('/wait'));
     await server.line('the call at the gate', ({ message }) => message === 'at the gate');
-    server.process.kill(signals[0]);
-    if (signals[1] !== undefined) {
-      await server.line('draining', ({ message }) => message === 'draining');
-      server.process.kill(signals[1]);
+    server.process.kill('SIGTERM');
+    assert.is(await within(10_000, server.exit, 'the end'), 0);
+    assert.match(server.output(), 'drain timeout passed');
+    await within(5000, client.closed, 'the client to be told');
+  });
+
+  stop('should drain on /pre-stop, answer 200 when nothing is in flight, and end with 0', async () => {
+    const server = await startServerOn(agent, { functions: { gate: GATE } });
+    const held = await raw(server.port, get('/wait'));
+    await server.line('the call at the gate', ({ message }) => message === 'at the gate');
+    const preStop = await raw(server.port, get('/pre-stop', 'x-fc-request-id: stop\r\n'));
+    await eventually('the drain to begin', async () => (await ask(server.port, { path: '/other' })).status === 503);
+    assert.is(preStop.received(), '');
+    held.socket.destroy();
+    await preStop.until('HTTP/1.1 200 OK');
+    assert.is(await within(10_000, server.exit, 'the end'), 0);
+  });
+
+  stop('should end at once with 0 on SIGINT, and on a second SIGTERM', async () => {
+    for (const signals of [['SIGINT'], ['SIGTERM', 'SIGTERM']] as const) {
+      const server = await startServerOn(agent, { functions: { gate: GATE } });
+      const client = await raw(server.port, get('/wait'));
+      await server.line('the call at the gate', ({ message }) => message === 'at the gate');
+      server.process.kill(signals[0]);
+      if (signals[1] !== undefined) {
+        await server.line('draining', ({ message }) => message === 'draining');
+        server.process.kill(signals[1]);
+      }
+      assert.is(await within(5000, server.exit, 'the end'), 0, signals.join());
+      client.socket.destroy();
     }
-    assert.is(await within(5000, server.exit, 'the end'), 0, signals.join());
+  });
+
+  stop('should end at once with 0 on SIGINT, though a function blocks its thread', async () => {
+    const functions = {
+      block: 'exports.handler = async () => { console.log("blocking"); setImmediate(() => { for (;;); }); };',
+    };
+    const server = await startServerOn(agent, { functions });
+    const client = await raw(server.port, get('/'));
+    await server.line('the block', ({ message }) => message === 'blocking');
+    server.process.kill('SIGINT');
+    assert.is(await within(5000, server.exit, 'the end'), 0);
     client.socket.destroy();
-  }
-});
+  });
 
-stop('should end at once with 0 on SIGINT, though a function blocks its thread', async () => {
-  const functions = {
-    block: 'exports.handler = async () => { console.log("blocking"); setImmediate(() => { for (;;); }); };',
-  };
-  const server = await startServer({ functions });
-  const client = await raw(server.port, get('/'));
-  await server.line('the block', ({ message }) => message === 'blocking');
-  server.process.kill('SIGINT');
-  assert.is(await within(5000, server.exit, 'the end'), 0);
-  client.socket.destroy();
-});
-
-stop.run();
+  stop.run();
+}

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
-import { open, type Server, suite, within, withServer } from './helpers.ts';
+import { withServerOn } from './agents.ts';
+import { open, type Server, suite, within } from './helpers.ts';
 
 const MIB = 1024 * 1024;
 const TOTAL = 1024 * MIB;
@@ -87,41 +88,44 @@ async function upload(server: Server, bytes: number, path: string): Promise<numb
   return Number(text);
 }
 
-const memory = suite('memory');
+// the SDK holds nothing back
+for (const agent of ['local', 'native'] as const) {
+  const memory = suite(`memory :: ${agent}`);
 
-// Only Linux tells how much memory another process has.
-if (process.platform === 'linux') {
-  memory(
-    'should not grow by more than 32 MiB while 1 GiB comes down to a reader that stands still for 5 s',
-    async () => {
-      await withServer({ functions, profile }, async server => {
-        await download(server, 256 * MIB, false);
-        let received = 0;
-        const grown = await growth(server, async () => {
-          received = await download(server, TOTAL, true);
+  // Only Linux tells how much memory another process has.
+  if (process.platform === 'linux') {
+    memory(
+      'should not grow by more than 32 MiB while 1 GiB comes down to a reader that stands still for 5 s',
+      async () => {
+        await withServerOn(agent, { functions, profile }, async server => {
+          await download(server, 256 * MIB, false);
+          let received = 0;
+          const grown = await growth(server, async () => {
+            received = await download(server, TOTAL, true);
+          });
+          assert.is(received, TOTAL);
+          if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
+          assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
         });
-        assert.is(received, TOTAL);
-        if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
-        assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
-      });
-    },
-  );
+      },
+    );
 
-  memory(
-    'should not grow by more than 32 MiB while 1 GiB goes up to a function that stands still for 5 s',
-    async () => {
-      await withServer({ functions, profile }, async server => {
-        await upload(server, 256 * MIB, '/up');
-        let taken = 0;
-        const grown = await growth(server, async () => {
-          taken = await upload(server, TOTAL, '/stall');
+    memory(
+      'should not grow by more than 32 MiB while 1 GiB goes up to a function that stands still for 5 s',
+      async () => {
+        await withServerOn(agent, { functions, profile }, async server => {
+          await upload(server, 256 * MIB, '/up');
+          let taken = 0;
+          const grown = await growth(server, async () => {
+            taken = await upload(server, TOTAL, '/stall');
+          });
+          assert.is(taken, TOTAL);
+          if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
+          assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
         });
-        assert.is(taken, TOTAL);
-        if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
-        assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
-      });
-    },
-  );
+      },
+    );
+  }
+
+  memory.run();
 }
-
-memory.run();

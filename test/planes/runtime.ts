@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import type { Agent, TriggerResponse } from '../../src/agent.ts';
 import { GatewayError } from '../../src/errors.ts';
@@ -69,8 +69,8 @@ interface Served {
   isClosed: boolean;
 }
 
-/** The product, which is its own worker's script. */
-const WORKER_FILE = resolve('dist/server.js');
+/** The product, which is its own worker's script. We may run anywhere below `dist-test`, in any folder. */
+const WORKER_FILE = join(__dirname.slice(0, __dirname.lastIndexOf('dist-test')), 'dist/server.js');
 
 /** Nobody tells a worker that the client has gone. */
 const NEVER = new AbortController().signal;

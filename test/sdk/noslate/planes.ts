@@ -137,7 +137,7 @@ export class Planes {
   }
 
   get runtime(): Runtime {
-    this.#runtime ??= createRuntime(createLog('off'));
+    this.#runtime ??= createRuntime(createLog('json'));
     return this.#runtime;
   }
 
