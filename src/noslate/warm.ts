@@ -44,7 +44,7 @@ export async function untilWarm(
       failure = error;
     }
     const left = deadline - Date.now();
-    if (left <= 0) throw new GatewayError('UNAVAILABLE', missing.join(', '), failure);
+    if (left <= 0) throw new GatewayError('UNAVAILABLE', missing.join('; '), failure);
     await new Promise(done => setTimeout(done, Math.min(delay, left)));
   }
 }

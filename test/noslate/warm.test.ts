@@ -69,7 +69,7 @@ warm('should say at the deadline what is missing', async () => {
   assert.is(error.code, 'UNAVAILABLE');
   assert.is(
     error.message,
-    'function "a": 1 of 2 reserved workers active, function "b": 0 of 1 reserved workers active',
+    'function "a": 1 of 2 reserved workers active; function "b": 0 of 1 reserved workers active',
   );
 });
 

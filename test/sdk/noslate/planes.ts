@@ -29,6 +29,8 @@ export class Planes {
   failure: Error | undefined;
   /** The data plane has not got its profiles back. */
   isForgetful = false;
+  /** Calls that found it so. */
+  refused = 0;
   /** Most bytes that were written to gRPC and not yet taken by the data plane. */
   mostWritten = 0;
   readonly #clients = new Set<(kind: Kind) => void>();
@@ -61,6 +63,11 @@ export class Planes {
       }
       await new Promise<void>(done => this.#timers.add(setTimeout(done, 5)));
     }
+  }
+
+  /** Clients that were not closed. */
+  get clients(): number {
+    return this.#clients.size;
   }
 
   isUp(kind: Kind): boolean {
@@ -123,15 +130,19 @@ export class Planes {
     if (this.#isAwake) return;
     this.#isAwake = true;
     while (this.#waiting.length > 0 || [...this.trips].some(({ isPending }) => isPending)) {
+      const waiting = this.#waiting.splice(0);
       for (let turn = 0; turn < 4; turn++) await new Promise(setImmediate);
       for (const trip of this.trips) trip.take(WINDOW);
-      for (const done of this.#waiting.splice(0)) done();
+      for (const done of waiting) done();
     }
     this.#isAwake = false;
   }
 
   async invoke(method: 'invoke' | 'invokeService', name: string, request: RuntimeRequest): Promise<TriggerResponse> {
-    if (this.isForgetful) throw planeError(`No function named ${name} registered in this node.`, 5);
+    if (this.isForgetful) {
+      this.refused++;
+      throw planeError(`No function named ${name} registered in this node.`, 5);
+    }
     const handler = this.handlers.get(name);
     return handler === undefined ? this.runtime[method](name, request) : handler(request);
   }
@@ -155,6 +166,7 @@ export class Planes {
     Object.assign(this, {
       received: [],
       mostWritten: 0,
+      refused: 0,
       isForgetful: false,
       failure: undefined,
       gate: Promise.resolve(),
