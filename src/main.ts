@@ -37,10 +37,15 @@ function configure(): { config: Config; profile: Profile } {
     }
     return { config, profile };
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(error.problems.map(problem => `noslate-fc: ${problem}\n`).join(''));
-    process.exit(EXIT_CONFIG);
+    return exitConfig(error);
   }
+}
+
+/** Ends the process for a configuration that cannot be used, and says why. */
+function exitConfig(error: unknown): never {
+  if (!(error instanceof ConfigError)) throw error;
+  process.stderr.write(error.problems.map(problem => `noslate-fc: ${problem}\n`).join(''));
+  process.exit(EXIT_CONFIG);
 }
 
 /** Configuration, port, agent, signals: in this order, for FC's probe waits for the port alone. */
@@ -58,10 +63,11 @@ function main(): void {
     // the rest goes on beside the open port, which is all that FC's probe waits for
     process.stdout.on('error', onStdoutError);
     announce(originOf(server.address() as AddressInfo, config), config, profile, log);
-    const made = await createAgent(config, log);
+    const made = await createAgent(config, log).catch(exitConfig);
     agent = made;
     if (config.config !== undefined) followProfile(config.config, made, gateway);
-    await made.setProfile(profile);
+    // with planes that refuse it, calls are better answered than left waiting
+    await made.setProfile(profile).catch(error => log.error('profile not set', { error }));
     setAgent(made);
   });
 
@@ -120,8 +126,8 @@ function followProfile(file: string, agent: Agent, gateway: Gateway): void {
       gateway.router = createRouter(profile, isLocal);
       log.info('configuration reloaded', { functions: profile.functions.map(item => item.name) });
     } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      for (const problem of error.problems) log.error(`configuration not reloaded: ${problem}`);
+      if (!(error instanceof ConfigError)) log.error('configuration not reloaded', { error });
+      else for (const problem of error.problems) log.error(`configuration not reloaded: ${problem}`);
     }
   }
   process.on('SIGHUP', reload);

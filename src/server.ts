@@ -128,7 +128,10 @@ function open(gateway: Gateway, exchange: Exchange): void {
   if (gateway.config.fcLog === 'on') gateway.log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
   // what the function left unread must leave the connection before the next request can be read from it
   res.on('finish', () => {
-    if (!req.readableEnded) req.resume();
+    if (req.readableEnded) return;
+    req.resume();
+    // an agent that lets go of the body only now must not stop it
+    req.on('pause', () => req.resume());
   });
   res.on('close', () => close(gateway, exchange));
 }

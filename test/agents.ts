@@ -58,6 +58,8 @@ export interface Options extends ServerOptions {
 export async function startServerOn(agent: AgentName, options: Options = {}): Promise<Server> {
   const surroundings = await surround(agent, options.planes);
   const server = await startServer({ ...options, env: { ...surroundings.env, ...options.env } });
+  // also when a test ends the server itself
+  server.exit.then(surroundings.stop);
   const lines = (): LogLine[] => [...server.lines(), ...surroundings.lines()];
   const line: Server['line'] = async (what, test) => {
     let found: LogLine | undefined;

@@ -322,6 +322,18 @@ for (const agent of AGENTS) {
     agent.destroy();
   });
 
+  http('should go on with a connection whose body nobody read, though the answer has none', async () => {
+    const body = Buffer.alloc(1024 * 1024);
+    const head = `POST ${say({ status: 204 })} HTTP/1.1\r\nhost: a\r\ncontent-length: ${body.length}\r\n\r\n`;
+    const connection = await raw(server.port, head);
+    connection.socket.write(body.subarray(0, 100_000));
+    await connection.until('HTTP/1.1 204');
+    connection.socket.write(body.subarray(100_000));
+    connection.socket.write(get(say({ status: 200, body: 'next' })));
+    await connection.until('next');
+    connection.socket.destroy();
+  });
+
   http('should ask for a body only when it is wanted', async () => {
     const head = (path: string): string =>
       `POST ${path} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n`;

@@ -252,7 +252,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         expectHealthy('control plane', controlPlane.checkHealth(connectionOf(plane), ASK_TIMEOUT_MS)),
       ]);
       const snapshot = () => controlPlane.getWorkerStatsSnapshot(connectionOf(plane), ASK_TIMEOUT_MS);
-      await untilWarm(profile.functions, snapshot, deadline);
+      await untilWarm(() => profile.functions, snapshot, deadline);
     },
 
     invoke: (name, body, metadata) => run({ type: 'function', name }, body, metadata),

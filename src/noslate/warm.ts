@@ -19,43 +19,41 @@ const LONGEST_DELAY_MS = 250;
  * `snapshot` is asked again and again. One that fails is asked again too, since the control plane may
  * just be restarting, unless it fails with a GatewayError: that one ends the wait.
  *
+ * @param functions - as they are now: they may change in the meantime.
  * @param deadline - epoch ms.
  * @throws {GatewayError} rejected: UNAVAILABLE at the deadline, with what is missing; `cause` is the
  *   failure of the last snapshot, if it failed.
  */
 export async function untilWarm(
-  functions: readonly FunctionProfile[],
+  functions: () => readonly FunctionProfile[],
   snapshot: () => Promise<readonly BrokerStats[]>,
   deadline: number,
 ): Promise<void> {
-  const reserved = functions.filter(({ worker }) => (worker?.reservationCount ?? 0) > 0);
-  if (reserved.length === 0) return;
-
-  let missing = missingOf(reserved, []);
+  let stats: readonly BrokerStats[] = [];
   let failure: unknown;
-  for (let delay = FIRST_DELAY_MS; ; delay = Math.min(delay * 2, LONGEST_DELAY_MS)) {
+  for (let delay = 0; ; delay = Math.min(delay * 2 || FIRST_DELAY_MS, LONGEST_DELAY_MS)) {
+    const missing = missingOf(functions(), stats);
+    if (missing.length === 0) return;
+    const left = deadline - Date.now();
+    if (left <= 0) throw new GatewayError('UNAVAILABLE', missing.join('; '), failure);
+    if (delay > 0) await new Promise(done => setTimeout(done, Math.min(delay, left)));
     try {
-      const stats = await before(deadline, snapshot());
+      stats = await before(deadline, snapshot());
       failure = undefined;
-      missing = missingOf(reserved, stats);
-      if (missing.length === 0) return;
     } catch (error) {
       if (error instanceof GatewayError) throw error;
       failure = error;
     }
-    const left = deadline - Date.now();
-    if (left <= 0) throw new GatewayError('UNAVAILABLE', missing.join('; '), failure);
-    await new Promise(done => setTimeout(done, Math.min(delay, left)));
   }
 }
 
-function missingOf(reserved: readonly FunctionProfile[], stats: readonly BrokerStats[]): string[] {
+function missingOf(functions: readonly FunctionProfile[], stats: readonly BrokerStats[]): string[] {
   const active = new Map(
     stats.flatMap(({ name = '', inspector, activeWorkerCount = 0 }) =>
       inspector === true ? [] : [[name, activeWorkerCount]],
     ),
   );
-  return reserved.flatMap(({ name, worker }) => {
+  return functions.flatMap(({ name, worker }) => {
     const count = active.get(name) ?? 0;
     const wanted = worker?.reservationCount ?? 0;
     return count < wanted ? [`function ${JSON.stringify(name)}: ${count} of ${wanted} reserved workers active`] : [];

@@ -42,7 +42,11 @@ const warm = suite('untilWarm');
 
 warm('should ask nobody when no worker is reserved', async () => {
   const { snapshot, asked } = script();
-  await within(5000, untilWarm([profile('a'), profile('b', 0)], snapshot, later()), 'no wait');
+  await within(
+    5000,
+    untilWarm(() => [profile('a'), profile('b', 0)], snapshot, later()),
+    'no wait',
+  );
   assert.is(asked(), 0);
 });
 
@@ -56,7 +60,11 @@ warm('should wait until every function has its workers', async () => {
       { name: 'b', activeWorkerCount: 1 },
     ],
   );
-  await within(5000, untilWarm([profile('a', 2), profile('b', 1)], snapshot, later()), 'warm workers');
+  await within(
+    5000,
+    untilWarm(() => [profile('a', 2), profile('b', 1)], snapshot, later()),
+    'warm workers',
+  );
   assert.is(asked(), 4);
 });
 
@@ -65,7 +73,7 @@ warm('should say at the deadline what is missing', async () => {
     { name: 'a', activeWorkerCount: 1 },
     { name: 'c', activeWorkerCount: 1 },
   ]);
-  const error = await failureOf(untilWarm([profile('a', 2), profile('b', 1), profile('c', 1)], snapshot, soon()));
+  const error = await failureOf(untilWarm(() => [profile('a', 2), profile('b', 1), profile('c', 1)], snapshot, soon()));
   assert.is(error.code, 'UNAVAILABLE');
   assert.is(
     error.message,
@@ -78,7 +86,7 @@ warm('should not count the workers of an inspector', async () => {
     { name: 'a', inspector: false, activeWorkerCount: 0 },
     { name: 'a', inspector: true, activeWorkerCount: 1 },
   ]);
-  const error = await failureOf(untilWarm([profile('a', 1)], snapshot, soon()));
+  const error = await failureOf(untilWarm(() => [profile('a', 1)], snapshot, soon()));
   assert.match(error.message, '0 of 1');
 });
 
@@ -87,7 +95,11 @@ warm('should ask again when a snapshot fails', async () => {
     () => Promise.reject(new TypeError('no control plane')),
     async () => [{ name: 'a', activeWorkerCount: 1 }],
   );
-  await within(5000, untilWarm([profile('a', 1)], snapshot, later()), 'warm workers');
+  await within(
+    5000,
+    untilWarm(() => [profile('a', 1)], snapshot, later()),
+    'warm workers',
+  );
   assert.is(asked(), 2);
 });
 
@@ -97,19 +109,34 @@ warm('should tell the log why the last snapshot failed', async () => {
     async () => [],
     () => Promise.reject(failure),
   );
-  const error = await failureOf(untilWarm([profile('a', 1)], snapshot, soon()));
+  const error = await failureOf(untilWarm(() => [profile('a', 1)], snapshot, soon()));
   assert.is(error.message, 'function "a": 0 of 1 reserved workers active');
   assert.is(error.cause, failure);
 });
 
 warm('should not wait for a snapshot beyond the deadline', async () => {
-  const error = await failureOf(untilWarm([profile('a', 1)], () => new Promise(() => {}), soon()));
+  const error = await failureOf(
+    untilWarm(
+      () => [profile('a', 1)],
+      () => new Promise(() => {}),
+      soon(),
+    ),
+  );
   assert.is(error.code, 'UNAVAILABLE');
 });
 
 warm('should end with a snapshot that says there will be no other', async () => {
   const end = new GatewayError('UNAVAILABLE', 'closed');
-  assert.is(await failureOf(untilWarm([profile('a', 1)], () => Promise.reject(end), later())), end);
+  assert.is(
+    await failureOf(
+      untilWarm(
+        () => [profile('a', 1)],
+        () => Promise.reject(end),
+        later(),
+      ),
+    ),
+    end,
+  );
 });
 
 warm.run();
