@@ -39,6 +39,8 @@ import { checkSection, createStream, dequeue, type Stream, type StreamListener }
 const DEFAULT_WINDOW = 65_535;
 const MAX_WINDOW = 2 ** 31 - 1;
 const MAX_STREAM_ID = 2 ** 31 - 1;
+/** A client's stream ids are odd. */
+const MAX_REQUESTS = 2 ** 30;
 
 /** What a stream may hold for a reader that stands still. */
 export const STREAM_WINDOW: number = 256 * 1024;
@@ -133,9 +135,14 @@ export interface Connection {
  *
  * What is written during one turn of the event loop leaves in one system call.
  *
+ * @param maxRequests - after so many it drains; by default when it has used up its stream ids.
  * @see RFC 9113
  */
-export function openConnection(path: string, events: ConnectionListener): Connection {
+export function openConnection(
+  path: string,
+  events: ConnectionListener,
+  maxRequests: number = MAX_REQUESTS,
+): Connection {
   let state: ConnectionState = 'connecting';
   const streams = new Map<number, Stream>();
   let nextId = 1;
@@ -569,7 +576,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
   // ---- the connection
 
   function canRequest(): boolean {
-    return state === 'open' && streams.size < peerMaxStreams && nextId <= MAX_STREAM_ID;
+    return state === 'open' && streams.size < peerMaxStreams;
   }
 
   /** Ends the connection and all its streams; with a code the peer is told. */
@@ -663,7 +670,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
       streams.set(stream.id, stream);
       send(frame(HEADERS, END_HEADERS, stream.id, headerBlock));
       // a stream id is never used again: the next request needs another connection
-      if (nextId > MAX_STREAM_ID) drain();
+      if (nextId > 2 * maxRequests) drain();
       return stream;
     },
 
