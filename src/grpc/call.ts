@@ -1,5 +1,5 @@
 import type { Connection } from '../h2/connection.ts';
-import { encodeBlock, type Fields } from '../h2/hpack.ts';
+import { encodeBlock, type Fields, field } from '../h2/hpack.ts';
 import type { StreamListener } from '../h2/stream.ts';
 import { createMessageReader, type MessageSink } from './message.ts';
 import { decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError, Status } from './status.ts';
@@ -133,11 +133,6 @@ export function unaryCall(connection: Connection, block: Buffer, message: Buffer
     });
     call.send([message], true);
   });
-}
-
-function field(fields: Fields, name: string): string | undefined {
-  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1];
-  return undefined;
 }
 
 function checkHead(fields: Fields): GrpcError | undefined {

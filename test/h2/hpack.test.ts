@@ -273,7 +273,7 @@ async function withNodeServer(
   await new Promise<void>(done => server.listen(path, done));
   const { connection, opened } = openWatched(path);
   try {
-    await opened;
+    await opened();
     await body(async (fields, answer) => {
       onStream = answer;
       const heard = hear();
