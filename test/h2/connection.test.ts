@@ -267,11 +267,9 @@ exchanges('should hear a response in any number of reads', async () => {
       const heard = hear(piece => connection.consume(stream, piece.length));
       const stream = request(heard);
       const whole = bytes(stream.id);
-      for (const part of [whole.subarray(0, at), whole.subarray(at)]) {
-        peer.send(part);
-        // both halves are read apart: the first one has been answered for
-        if (part.length === at) await peer.take(Type.HEADERS, stream.id);
-      }
+      peer.send(whole.subarray(0, at));
+      await new Promise(done => setImmediate(done));
+      peer.send(whole.subarray(at));
       assert.is(await heard.closed(), undefined, `${at}`);
       assert.is(heard.body().toString(), 'body');
     }
@@ -919,6 +917,7 @@ blocks('should pass over the blocks of a stream that it has reset', async () => 
     );
     assert.is(await other.closed(), undefined);
     assert.equal(heard.events, []);
+    await peer.settle();
     assert.is(of(peer.frames, Type.RST_STREAM).length, 1);
   });
 });
@@ -960,8 +959,9 @@ pings('should be closed when nothing answers its own', async () => {
 });
 
 pings('should not be closed when anything comes', async () => {
-  for (const answer of [frameOf(Type.PING, ACK, 0, Buffer.alloc(8)), Buffer.of(0)]) {
-    await withPeer(async ({ connection, peer, events }) => {
+  const answers = [frameOf(Type.PING, ACK, 0, Buffer.alloc(8)), Buffer.of(0)];
+  const runs = answers.map(answer =>
+    withPeer(async ({ connection, peer, events }) => {
       connection.verify();
       await peer.take(Type.PING);
       peer.send(answer);
@@ -976,8 +976,9 @@ pings('should not be closed when anything comes', async () => {
       await new Promise(done => setTimeout(done, 1100));
       assert.is(connection.state, 'open');
       assert.equal(events, ['open']);
-    });
-  }
+    }),
+  );
+  await Promise.all(runs);
 });
 
 pings('should end with a peer that asks and does not read', async () => {
@@ -1340,7 +1341,6 @@ ends('should be closed when the socket ends', async () => {
       await peer.settle();
       // within a frame, which is no excuse
       peer.send(headers(1, OK), data(1, 'half').subarray(0, 11));
-      await peer.settle().catch(() => {});
       peer.socket[end]();
       const error = await closed();
       assert.is(error.from, undefined);
@@ -1387,8 +1387,9 @@ ends('should let go of a socket that nobody reads', async () => {
 });
 
 ends('should stay open with half a frame and silence, until it is asked to verify', async () => {
-  for (const part of [data(1, 'half').subarray(0, 11), headers(1, OK).subarray(0, 4), headers(1, OK).subarray(0, 12)]) {
-    await withPeer(async ({ connection, peer, request, closed }) => {
+  const parts = [data(1, 'half').subarray(0, 11), headers(1, OK).subarray(0, 4), headers(1, OK).subarray(0, 12)];
+  const runs = parts.map(part =>
+    withPeer(async ({ connection, peer, request, closed }) => {
       const heard = hear();
       request(heard);
       peer.send(headers(1, OK), part);
@@ -1397,8 +1398,9 @@ ends('should stay open with half a frame and silence, until it is asked to verif
       await peer.take(Type.PING, 0);
       assert.is((await closed()).from, undefined);
       assert.ok((await heard.closed()) !== undefined);
-    });
-  }
+    }),
+  );
+  await Promise.all(runs);
 });
 
 const breaches = suite('h2 connection: breaches of the protocol');
@@ -1637,19 +1639,6 @@ breaches('should end a connection that does not begin with SETTINGS', async () =
     peer.socket.destroy();
     server.close();
   }
-});
-
-breaches('should end a connection that overruns the window of the connection', async () => {
-  // nothing but DATA of streams that were reset could come so far: a peer that never stops
-  await withPeer(async ({ connection, peer, request, closed }) => {
-    const stream = request(hear());
-    connection.cancel(stream);
-    peer.send(data(1, Buffer.alloc(16_384)));
-    await peer.settle();
-    assert.is(connection.state, 'open');
-    connection.close();
-    await closed();
-  });
 });
 
 for (const tests of [
