@@ -52,8 +52,7 @@ export class Writer {
     this.reserve(10);
     const { bytes } = this;
     let rest = value | 0;
-    for (let i = 0; i < 4; i++, rest >>= 7) bytes[this.size++] = (rest & 0x7f) | 0x80;
-    for (let i = 0; i < 5; i++, rest >>= 7) bytes[this.size++] = (rest & 0x7f) | 0x80;
+    for (let i = 0; i < 9; i++, rest >>= 7) bytes[this.size++] = (rest & 0x7f) | 0x80;
     bytes[this.size++] = 1;
   }
 
@@ -300,7 +299,12 @@ export function repeated<T>(number: number, codec: Codec<T>): Field<readonly T[]
     write(writer, values) {
       for (const value of values) item.write(writer, value);
     },
-    read: (reader, previous = []) => [...previous, codec.read(reader)],
+    read(reader, previous) {
+      // of our own making: a copy for each item would take quadratic time
+      const values = (previous as T[] | undefined) ?? [];
+      values.push(codec.read(reader));
+      return values;
+    },
   };
 }
 

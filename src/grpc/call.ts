@@ -1,5 +1,5 @@
 import type { Connection } from '../h2/connection.ts';
-import { encodeBlock, type Fields } from '../h2/hpack.ts';
+import { encodeBlock, type Fields, field } from '../h2/hpack.ts';
 import type { StreamListener } from '../h2/stream.ts';
 import { createMessageReader, type MessageSink } from './message.ts';
 import { decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError, Status } from './status.ts';
@@ -48,7 +48,18 @@ export function openCall(connection: Connection, block: Buffer, listener: CallLi
   let head: Fields | undefined;
   let trailers: Fields | undefined;
   let isOver = false;
-  const reader = createMessageReader(listener);
+  // one read may hold more messages than the call that they end or cancel
+  const reader = createMessageReader({
+    onMessage(length) {
+      if (!isOver) listener.onMessage(length);
+    },
+    onPiece(piece) {
+      if (!isOver) listener.onPiece(piece);
+    },
+    onMessageEnd() {
+      if (!isOver) listener.onMessageEnd();
+    },
+  });
 
   /** Ends the call for a fault of the peer's. */
   function abort(error: GrpcError): void {
@@ -81,8 +92,7 @@ export function openCall(connection: Connection, block: Buffer, listener: CallLi
       if (isOver) return;
       isOver = true;
       if (error !== undefined) listener.onClose(fromH2Error(error));
-      else if (!reader.isBetweenMessages()) listener.onClose(new GrpcError(Status.DATA_LOSS, 'ended inside a message'));
-      else listener.onClose(statusOf(trailers ?? head ?? []));
+      else listener.onClose(statusOf(trailers ?? head ?? [], reader.isBetweenMessages()));
     },
   };
   const stream = connection.request(block, onStream);
@@ -101,8 +111,9 @@ export function openCall(connection: Connection, block: Buffer, listener: CallLi
  * Makes a call of one message each way; resolves with the response's bytes.
  *
  * @param message - with its prefix.
- * @throws {GrpcError} rejected: DEADLINE_EXCEEDED after `timeoutMs`, INTERNAL without a response, and
- *   whatever the peer answers.
+ * @throws {GrpcError} rejected: DEADLINE_EXCEEDED after `timeoutMs`, UNIMPLEMENTED for a response of no
+ *   message or more than one, and whatever the peer answers.
+ * @see gRPC "Status codes and their use in gRPC", response cardinality
  */
 export function unaryCall(connection: Connection, block: Buffer, message: Buffer, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
@@ -114,7 +125,12 @@ export function unaryCall(connection: Connection, block: Buffer, message: Buffer
       connection.verify();
     }, timeoutMs);
     const call = openCall(connection, block, {
-      onMessage() {},
+      onMessage() {
+        if (!isWhole) return;
+        call.cancel();
+        clearTimeout(timer);
+        reject(new GrpcError(Status.UNIMPLEMENTED, 'more than one message in the response'));
+      },
       onPiece(piece) {
         // a copy: the view would keep far more than itself
         pieces.push(Buffer.from(piece));
@@ -127,7 +143,7 @@ export function unaryCall(connection: Connection, block: Buffer, message: Buffer
       onClose(error) {
         clearTimeout(timer);
         if (error !== undefined) reject(error);
-        else if (!isWhole) reject(new GrpcError(Status.INTERNAL, 'no message in the response'));
+        else if (!isWhole) reject(new GrpcError(Status.UNIMPLEMENTED, 'no message in the response'));
         else resolve(Buffer.concat(pieces));
       },
     });
@@ -135,12 +151,9 @@ export function unaryCall(connection: Connection, block: Buffer, message: Buffer
   });
 }
 
-function field(fields: Fields, name: string): string | undefined {
-  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1];
-  return undefined;
-}
-
 function checkHead(fields: Fields): GrpcError | undefined {
+  // what gRPC says counts for more than what HTTP says
+  if (field(fields, 'grpc-status') !== undefined) return undefined;
   const status = fields[1] as string;
   if (status !== '200') return fromHttpStatus(status);
   const type = field(fields, 'content-type') ?? '';
@@ -150,10 +163,12 @@ function checkHead(fields: Fields): GrpcError | undefined {
 }
 
 /** What trailers, or a head that is trailers too, say of the call's end. */
-function statusOf(fields: Fields): GrpcError | undefined {
+function statusOf(fields: Fields, isBetweenMessages: boolean): GrpcError | undefined {
   const value = field(fields, 'grpc-status');
-  if (value === undefined) return new GrpcError(Status.UNKNOWN, 'the call ended without a status');
-  if (value === '0') return undefined;
-  const details = decodeStatusMessage(field(fields, 'grpc-message') ?? '');
-  return new GrpcError(/^\d{1,4}$/.test(value) ? Number(value) : Status.UNKNOWN, details);
+  const code = value === undefined || !/^\d{1,4}$/.test(value) ? Status.UNKNOWN : Number(value);
+  if (value !== undefined && code !== Status.OK) {
+    return new GrpcError(code, decodeStatusMessage(field(fields, 'grpc-message') ?? ''));
+  }
+  if (!isBetweenMessages) return new GrpcError(Status.DATA_LOSS, 'the call ended inside a message');
+  return value === undefined ? new GrpcError(Status.UNKNOWN, 'the call ended without a status') : undefined;
 }

@@ -79,7 +79,6 @@ export function fromHttpStatus(status: string): GrpcError {
  * @see gRPC over HTTP2, "Status-Message"
  */
 export function decodeStatusMessage(value: string): string {
-  if (!value.includes('%')) return value;
   const bytes = Buffer.alloc(value.length);
   let size = 0;
   for (let i = 0; i < value.length; i++) {

@@ -33,12 +33,23 @@ import {
   writeFrameHeader,
 } from './frame.ts';
 import { decodeBlock } from './hpack.ts';
-import { checkSection, createStream, dequeue, type Stream, type StreamListener } from './stream.ts';
+import {
+  checkSection,
+  contentLength,
+  createStream,
+  dequeue,
+  malformed,
+  type Section,
+  type Stream,
+  type StreamListener,
+} from './stream.ts';
 
 /** Before either side says otherwise. @see RFC 9113 §6.9.2 */
 const DEFAULT_WINDOW = 65_535;
 const MAX_WINDOW = 2 ** 31 - 1;
 const MAX_STREAM_ID = 2 ** 31 - 1;
+/** A client's stream ids are odd. */
+const MAX_REQUESTS = 2 ** 30;
 
 /** What a stream may hold for a reader that stands still. */
 export const STREAM_WINDOW: number = 256 * 1024;
@@ -62,9 +73,10 @@ const MIN_READ_BYTES = 16 * 1024;
  */
 const MAX_RESETS = 500;
 
-/** Time for the peer's first SETTINGS, and for its answer to a PING, ms. */
+/** Time for the peer's first SETTINGS, for its answer to a PING, and for taking what is sent last, ms. */
 const SETTINGS_TIMEOUT_MS = 5000;
 const PING_TIMEOUT_MS = 1000;
+const CLOSE_TIMEOUT_MS = 1000;
 
 const OPENING = Buffer.concat([
   Buffer.from(PREFACE, 'latin1'),
@@ -133,9 +145,14 @@ export interface Connection {
  *
  * What is written during one turn of the event loop leaves in one system call.
  *
+ * @param maxRequests - after so many it drains; by default when it has used up its stream ids.
  * @see RFC 9113
  */
-export function openConnection(path: string, events: ConnectionListener): Connection {
+export function openConnection(
+  path: string,
+  events: ConnectionListener,
+  maxRequests: number = MAX_REQUESTS,
+): Connection {
   let state: ConnectionState = 'connecting';
   const streams = new Map<number, Stream>();
   let nextId = 1;
@@ -209,13 +226,15 @@ export function openConnection(path: string, events: ConnectionListener): Connec
 
   /** Sends one DATA frame of a stream. False when a window, or the socket, is in the way. */
   function sendData(stream: Stream): boolean {
-    const size = Math.min(stream.queuedBytes, peerFrameBytes, stream.sendWindow, sendWindow);
+    let size = 0;
+    // an end without bytes needs no window
     if (stream.queuedBytes > 0) {
       if (stream.sendWindow <= 0) return false;
-      if (size <= 0 || isFull()) {
+      if (sendWindow === 0 || isFull()) {
         waiting.add(stream);
         return false;
       }
+      size = Math.min(stream.queuedBytes, peerFrameBytes, stream.sendWindow, sendWindow);
     }
     const isEnd = stream.isEndQueued && size === stream.queuedBytes;
     const header = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
@@ -267,7 +286,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
     stream.queuedBytes = 0;
     // only once its owner has heard of its end
     if (state === 'draining' && streams.size === 0) setImmediate(finish);
-    else if (streams.size === peerMaxStreams - 1) events.onCapacity();
+    else if (state === 'open' && streams.size === peerMaxStreams - 1) events.onCapacity();
   }
 
   /** Ends a stream that fails: nobody will consume what it holds. */
@@ -313,6 +332,10 @@ export function openConnection(path: string, events: ConnectionListener): Connec
    * all the same: a reset would count against us.
    */
   function complete(stream: Stream): void {
+    if (stream.bodyLeft !== undefined && stream.bodyLeft !== 0) {
+      failByUs(stream, malformed('body of another length than its content-length'));
+      return;
+    }
     if (!stream.isLocalEnded) {
       stream.queue.length = 0;
       stream.queuedBytes = 0;
@@ -355,7 +378,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
       dataPadding = length;
       if (stream === undefined) return;
       if (!stream.hasHead) {
-        failByUs(stream, new H2Error(ErrorCode.PROTOCOL_ERROR, 'malformed response: DATA before HEADERS', 'local'));
+        failByUs(stream, malformed('DATA before HEADERS'));
       } else if (length > stream.receiveWindow) {
         failByUs(stream, new H2Error(ErrorCode.FLOW_CONTROL_ERROR, 'DATA beyond the window of the stream', 'local'));
       }
@@ -371,6 +394,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
       }
       dataStream.held += length;
       held += length;
+      if (dataStream.bodyLeft !== undefined) dataStream.bodyLeft -= length;
       isSlabKept = true;
       dataStream.listener.onData(piece);
     },
@@ -432,7 +456,8 @@ export function openConnection(path: string, events: ConnectionListener): Connec
 
   function onContinuation(flags: number, streamId: number, payload: Buffer): void {
     if (block === undefined || block.streamId !== streamId) throw unexpected('CONTINUATION');
-    block.bytes += payload.length;
+    // with its header, or empty ones could go on for ever
+    block.bytes += FRAME_HEADER_BYTES + payload.length;
     if (block.bytes > MAX_HEADER_BYTES) {
       throw connectionError(ErrorCode.ENHANCE_YOUR_CALM, `header block above ${MAX_HEADER_BYTES} bytes`);
     }
@@ -455,8 +480,11 @@ export function openConnection(path: string, events: ConnectionListener): Connec
     }
     if (decoded.section === 'interim') return;
     if (stream.hasHead) lastTrailers = decoded;
-    else lastHead = decoded;
-    stream.hasHead = true;
+    else {
+      lastHead = decoded;
+      stream.hasHead = true;
+      stream.bodyLeft = decoded.contentLength;
+    }
     stream.listener.onHeaders(decoded.fields);
     if (isEnd && !stream.isClosed) complete(stream);
   }
@@ -541,7 +569,8 @@ export function openConnection(path: string, events: ConnectionListener): Connec
     for (const stream of [...streams.values()]) {
       if (stream.id > lastId) fail(stream, new H2Error(code, 'stream refused: the peer goes away', 'peer', true));
     }
-    if (streams.size === 0) shut(new H2Error(code, 'connection closed: the peer goes away', 'peer'));
+    // after an error the peer must close (RFC 9113 §5.4.1), but node:http2 leaves its socket open
+    if (streams.size === 0 || code !== ErrorCode.NO_ERROR) shut(new H2Error(code, 'connection closed by the peer'));
   }
 
   function onWindowUpdate(streamId: number, payload: Buffer): void {
@@ -569,20 +598,22 @@ export function openConnection(path: string, events: ConnectionListener): Connec
   // ---- the connection
 
   function canRequest(): boolean {
-    return state === 'open' && streams.size < peerMaxStreams && nextId <= MAX_STREAM_ID;
+    return state === 'open' && streams.size < peerMaxStreams;
   }
 
   /** Ends the connection and all its streams; with a code the peer is told. */
   function shut(error: H2Error, code?: number): void {
     if (state === 'closed') return;
+    clearTimeout(timer);
     if (code === undefined) socket.destroy();
     else {
       flush();
       socket.write(goawayFrame(code));
       socket.destroySoon();
+      // a peer that does not read would hold the socket for ever
+      timer = setTimeout(() => socket.destroy(), CLOSE_TIMEOUT_MS);
     }
     state = 'closed';
-    clearTimeout(timer);
     unsent = [];
     for (const stream of [...streams.values()]) fail(stream, error);
     events.onClose(error);
@@ -598,7 +629,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
     const wasOpen = state === 'open';
     state = 'draining';
     if (wasOpen) events.onDraining();
-    if (streams.size === 0) finish();
+    if (streams.size === 0) setImmediate(finish);
   }
 
   function onRead(size: number, bytes: Uint8Array): boolean {
@@ -630,10 +661,15 @@ export function openConnection(path: string, events: ConnectionListener): Connec
   const readFrames = createFrameReader(sink);
   const socket: Socket = connect({ path, onread: { buffer: nextSlab, callback: onRead } });
   let cause = 'connection closed by the peer';
+  const onEnd = (): void => shut(new H2Error(ErrorCode.NO_ERROR, cause));
   socket.on('error', error => {
     cause = error.message;
   });
-  socket.on('close', () => shut(new H2Error(ErrorCode.NO_ERROR, cause)));
+  socket.on('end', onEnd);
+  socket.on('close', () => {
+    onEnd();
+    clearTimeout(timer);
+  });
   socket.on('drain', pumpWaiting);
   timer = setTimeout(
     () => shut(new H2Error(ErrorCode.SETTINGS_TIMEOUT, 'no SETTINGS from the peer', 'local')),
@@ -663,7 +699,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
       streams.set(stream.id, stream);
       send(frame(HEADERS, END_HEADERS, stream.id, headerBlock));
       // a stream id is never used again: the next request needs another connection
-      if (nextId > MAX_STREAM_ID) drain();
+      if (nextId > 2 * maxRequests) drain();
       return stream;
     },
 
@@ -696,10 +732,7 @@ export function openConnection(path: string, events: ConnectionListener): Connec
       if (state === 'closed' || state === 'connecting' || isSuspect) return;
       isSuspect = true;
       send(frame(PING, 0, 0, Buffer.alloc(8)));
-      timer = setTimeout(
-        () => shut(new H2Error(ErrorCode.NO_ERROR, 'the peer does not answer', 'local')),
-        PING_TIMEOUT_MS,
-      );
+      timer = setTimeout(() => shut(new H2Error(ErrorCode.NO_ERROR, 'the peer does not answer')), PING_TIMEOUT_MS);
     },
 
     drain,
@@ -711,8 +744,10 @@ export function openConnection(path: string, events: ConnectionListener): Connec
 interface Decoded {
   readonly bytes: Buffer;
   readonly fields: readonly string[];
-  readonly section: ReturnType<typeof checkSection>;
+  readonly section: Section;
   readonly isEnd: boolean;
+  /** Of a head that says it. */
+  readonly contentLength: number | undefined;
 }
 
 /**
@@ -726,7 +761,9 @@ function decode(bytes: Buffer, hasHead: boolean, isEnd: boolean): Decoded | H2Er
     return new H2Error(ErrorCode.ENHANCE_YOUR_CALM, `header list above ${MAX_HEADER_BYTES} bytes`, 'local');
   }
   try {
-    return { bytes: Buffer.from(bytes), fields, section: checkSection(fields, hasHead, isEnd), isEnd };
+    const section = checkSection(fields, hasHead, isEnd);
+    const length = section === 'head' ? contentLength(fields) : undefined;
+    return { bytes: Buffer.from(bytes), fields, section, isEnd, contentLength: length };
   } catch (error) {
     return error as H2Error;
   }

@@ -4,6 +4,12 @@ import { decodeHuffman } from './huffman.ts';
 /** Header fields in order: name, value, name, value, …; one character is one byte. */
 export type Fields = readonly string[];
 
+/** Gives the value of the first field with the name. */
+export function field(fields: Fields, name: string): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i] === name) return fields[i + 1];
+  return undefined;
+}
+
 /** The static table, from index 1 on: name, value. @see RFC 7541 appendix A */
 const STATIC = `:authority||:method|GET|:method|POST|:path|/|:path|/index.html|:scheme|http|:scheme|https|:status|200|\
 :status|204|:status|206|:status|304|:status|400|:status|404|:status|500|accept-charset||\
@@ -86,12 +92,16 @@ export function decodeBlock(block: Buffer, maxBytes: number): Fields | undefined
   return fields;
 }
 
+/** Sets the dynamic table's size to 0. @see RFC 7541 §6.3 */
+const NO_TABLE = Buffer.of(0x20);
+
 /**
  * Encodes a header block without Huffman or a dynamic table: it can be made once and sent any number of
  * times, on any connection.
  */
 export function encodeBlock(fields: Fields): Buffer {
-  const parts: Buffer[] = [];
+  // a peer that allows less than the default table waits to be told (RFC 9113 §4.3.1)
+  const parts: Buffer[] = [NO_TABLE];
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] as string;
     const value = fields[i + 1] as string;

@@ -1,5 +1,5 @@
 import { ErrorCode, H2Error } from './error.ts';
-import type { Fields } from './hpack.ts';
+import { type Fields, field } from './hpack.ts';
 
 /** What hears of a stream. After `onClose` nothing more comes. */
 export interface StreamListener {
@@ -31,6 +31,8 @@ export interface Stream {
   isLocalEnded: boolean;
   /** The response's head has come. */
   hasHead: boolean;
+  /** Bytes of the body to come, when its head has said how many. */
+  bodyLeft: number | undefined;
   /** True once it is no longer among the connection's streams. */
   isClosed: boolean;
 }
@@ -49,6 +51,7 @@ export function createStream(id: number, listener: StreamListener, sendWindow: n
     isEndQueued: false,
     isLocalEnded: false,
     hasHead: false,
+    bodyLeft: undefined,
     isClosed: false,
   };
 }
@@ -106,7 +109,22 @@ export function checkSection(fields: Fields, hasHead: boolean, isEnd: boolean): 
   return 'interim';
 }
 
-function malformed(what: string): H2Error {
+/**
+ * Gives the length of the body that a head announces; undefined when it does not say.
+ *
+ * @throws {H2Error} PROTOCOL_ERROR, the stream's.
+ * @see RFC 9113 §8.1.1
+ */
+export function contentLength(head: Fields): number | undefined {
+  const value = field(head, 'content-length');
+  // 304 tells the length of what it leaves out
+  if (value === undefined || head[1] === '304') return undefined;
+  if (!/^\d{1,15}$/.test(value)) throw malformed(`content-length ${value}`);
+  return Number(value);
+}
+
+/** An error of a stream whose response is not HTTP. */
+export function malformed(what: string): H2Error {
   return new H2Error(ErrorCode.PROTOCOL_ERROR, `malformed response: ${what}`, 'local');
 }
 
