@@ -30,6 +30,9 @@ export const ENVIRONMENTS = 'environments-bin';
 /** Time for an answer, ms, when a request names no deadline. */
 const DEFAULT_TIMEOUT_MS = 10_000;
 
+/** How often late profiles are looked at, ms. */
+const LATE_MS = 20;
+
 export interface DataPlaneOptions {
   /** The socket is `<workdir>/socks/dp-<id>.sock`. */
   workdir: string;
@@ -56,10 +59,13 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
   const functions = new Set<string>();
   let services: FunctionService[] = [];
   let startedAt = Date.now();
-  let lateTimer: NodeJS.Timeout | undefined;
+  let lastSet = 0;
   let listener: Listener;
 
-  async function applyProfiles(profiles: FunctionProfile[], environments: Variable[]): Promise<void> {
+  async function setFunctionProfile(profiles: FunctionProfile[], environments: Variable[]): Promise<void> {
+    const set = ++lastSet;
+    while (Date.now() < startedAt + knobs.lateProfilesMs) await new Promise(done => setTimeout(done, LATE_MS));
+    if (set !== lastSet) return;
     functions.clear();
     for (const { name } of profiles) functions.add(name);
     try {
@@ -150,11 +156,7 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
     setFunctionProfile: unary<SetFunctionProfileRequest, SetResponse>(
       'setFunctionProfile',
       ({ profiles = [] }, environments) => {
-        const list = profiles.map(toProfile);
-        clearTimeout(lateTimer);
-        const left = startedAt + knobs.lateProfilesMs - Date.now();
-        if (left > 0) lateTimer = setTimeout(applyProfiles, left, list, environments);
-        else applyProfiles(list, environments);
+        setFunctionProfile(profiles.map(toProfile), environments);
         return { set: true };
       },
     ),
@@ -191,7 +193,7 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
       return listener.counters;
     },
     async close() {
-      clearTimeout(lateTimer);
+      lastSet++;
       listener.close();
       await runtime.close();
     },

@@ -3,7 +3,7 @@ import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type { TriggerResponse } from '../../src/agent.ts';
 import { planeError, triggerError } from './errors.ts';
 import type { InvokeRequest, InvokeResponse } from './messages.ts';
-import { socketOf, streamOf } from './server.ts';
+import { resetStream, socketOf, streamOf } from './server.ts';
 
 export type InvokeCall = ServerDuplexStream<InvokeRequest, InvokeResponse>;
 
@@ -77,7 +77,7 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
     call.write(head);
     call.write(part, () => {
       if (url === '/rst') {
-        stream.close();
+        resetStream(stream);
         return;
       }
       // an empty trailer section goes out as an empty DATA frame

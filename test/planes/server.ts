@@ -84,7 +84,7 @@ export async function listen(server: Server, file: string): Promise<Listener> {
         entry.isOpen = false;
         streams--;
         // with its session gone a stream has a code as well, but nobody has sent it
-        if (session?.destroyed !== false) return;
+        if (session?.destroyed !== false || resetByUs.has(stream)) return;
         if (stream.aborted) cancelled++;
         if (stream.aborted || stream.rstCode !== 0) entry.resetCode = stream.rstCode;
       });
@@ -104,6 +104,14 @@ export function streamOf(call: object): ServerHttp2Stream {
   const { stream } = (call as { call: { stream?: ServerHttp2Stream } }).call;
   if (stream === undefined) throw new Error('grpc-js: expected call.call.stream');
   return stream;
+}
+
+const resetByUs = new WeakSet<ServerHttp2Stream>();
+
+/** Sends RST_STREAM with NO_ERROR. */
+export function resetStream(stream: ServerHttp2Stream): void {
+  resetByUs.add(stream);
+  stream.close();
 }
 
 /** The socket under a stream, to be cut. */
