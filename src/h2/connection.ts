@@ -494,8 +494,10 @@ export function openConnection(
     const stream = streamOf(streamId, 'RST_STREAM');
     if (stream === undefined) return;
     const code = payload.readUInt32BE(0);
-    // nghttp2, under Node, refuses streams with ENHANCE_YOUR_CALM when its session holds too much memory
-    const isRefused = code === ErrorCode.REFUSED_STREAM || (code === ErrorCode.ENHANCE_YOUR_CALM && !stream.hasHead);
+    // node:http2 refuses streams so while its session holds too much memory: it would refuse the next one, too
+    const isExhausted = code === ErrorCode.ENHANCE_YOUR_CALM && !stream.hasHead;
+    if (isExhausted) drain();
+    const isRefused = isExhausted || code === ErrorCode.REFUSED_STREAM;
     fail(stream, new H2Error(code, 'stream reset by the peer', 'peer', isRefused));
   }
 
