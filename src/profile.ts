@@ -16,203 +16,176 @@ export const WORKER_DEFAULTS = {
 /** Noslate's default memory of a worker, bytes. */
 export const DEFAULT_MEMORY = 512 * 1024 * 1024;
 
+type Properties = Readonly<Record<string, Schema | false>>;
+
+const object = <const P extends Properties, const R extends readonly (keyof P & string)[] = []>(
+  properties: P,
+  ...required: R
+) => ({ type: 'object', properties, required, additionalProperties: false }) as const;
+
+/** With this value of a property, others are asked for, or must be absent. */
+const when = (property: string, value: string, properties: Properties, ...required: string[]): Schema => ({
+  if: { type: 'object', properties: { [property]: { const: value } }, required: [property] },
+  // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
+  then: { type: 'object', properties, required },
+});
+
 const count = { type: 'integer', minimum: 0 } as const;
+const positive = { type: 'integer', minimum: 1 } as const;
 const name = { type: 'string', minLength: 1 } as const;
-const strings = { type: 'array', items: { type: 'string' } } as const;
+const string = { type: 'string' } as const;
+const strings = { type: 'array', items: string } as const;
+const boolean = { type: 'boolean' } as const;
+const number = { type: 'number' } as const;
+const off = { ...boolean, default: false } as const;
+
 const environments = {
   type: 'array',
-  items: {
-    type: 'object',
-    properties: { key: { type: 'string', pattern: '^[^=\\u0000]+$', examples: ['STAGE'] }, value: { type: 'string' } },
-    required: ['key', 'value'],
-    additionalProperties: false,
-  },
+  items: object({ key: { ...string, pattern: '^[^=\\u0000]+$', examples: ['STAGE'] }, value: string }, 'key', 'value'),
 } as const;
 
-const worker = {
-  type: 'object',
-  properties: {
-    initializationTimeout: {
-      ...count,
-      maximum: 2 ** 31 - 1,
-      default: WORKER_DEFAULTS.initializationTimeout,
-      description: 'ms',
-    },
-    maxActivateRequests: {
-      type: 'integer',
-      minimum: 1,
-      default: WORKER_DEFAULTS.maxActivateRequests,
-      description: 'requests that one worker runs at a time',
-    },
-    reservationCount: { ...count, default: WORKER_DEFAULTS.reservationCount, description: 'workers kept warm' },
-    replicaCountLimit: {
-      type: 'integer',
-      minimum: 1,
-      default: WORKER_DEFAULTS.replicaCountLimit,
-      description: 'workers',
-    },
-    fastFailRequestsOnStarting: { type: 'boolean', default: false },
-    disableRequestQueue: { type: 'boolean', default: false },
-    disposable: { type: 'boolean', default: false, description: 'one request per worker' },
-    disableSeed: { type: 'boolean', default: false },
-    v8Options: strings,
-    execArgv: strings,
-    shrinkStrategy: { type: 'string', enum: ['LCC', 'FILO', 'FIFO'], default: 'LCC' },
-    dispatchMode: { type: 'string', enum: ['least-request-count', 'round-robin'], default: 'least-request-count' },
-    concurrencyStatsMode: { type: 'string', enum: ['instant', 'periodic_max', 'periodic_avg'], default: 'instant' },
-    concurrencySlidingWindowSize: { ...count, default: 60000, description: 'ms' },
-    concurrencySlidingBucketCount: { ...count, default: 6 },
-    emaConcurrencyAlpha: { type: 'number', default: 0.5 },
-    concurrencyExpandThreshold: { type: 'number', default: 0.7 },
-    concurrencyShrinkThreshold: { type: 'number', default: 0.3 },
-    expandCooldown: { ...count, default: 1000, description: 'ms' },
-    shrinkCooldown: { ...count, default: 60000, description: 'ms' },
-    scaleFactor: { type: 'number', default: 0.5 },
-    precisionZeroThreshold: { type: 'number', default: 0.01 },
-    shrinkCooldownOnStartup: { type: 'boolean', default: true },
+const worker = object({
+  initializationTimeout: {
+    ...count,
+    maximum: 2 ** 31 - 1,
+    default: WORKER_DEFAULTS.initializationTimeout,
+    description: 'ms',
   },
-  additionalProperties: false,
-} as const satisfies Schema;
+  maxActivateRequests: {
+    ...positive,
+    default: WORKER_DEFAULTS.maxActivateRequests,
+    description: 'requests that one worker runs at a time',
+  },
+  reservationCount: { ...count, default: WORKER_DEFAULTS.reservationCount, description: 'workers kept warm' },
+  replicaCountLimit: { ...positive, default: WORKER_DEFAULTS.replicaCountLimit, description: 'workers' },
+  fastFailRequestsOnStarting: off,
+  disableRequestQueue: off,
+  disposable: { ...off, description: 'one request per worker' },
+  disableSeed: off,
+  v8Options: strings,
+  execArgv: strings,
+  shrinkStrategy: { ...string, enum: ['LCC', 'FILO', 'FIFO'], default: 'LCC' },
+  dispatchMode: { ...string, enum: ['least-request-count', 'round-robin'], default: 'least-request-count' },
+  concurrencyStatsMode: { ...string, enum: ['instant', 'periodic_max', 'periodic_avg'], default: 'instant' },
+  concurrencySlidingWindowSize: { ...count, default: 60000, description: 'ms' },
+  concurrencySlidingBucketCount: { ...count, default: 6 },
+  emaConcurrencyAlpha: { ...number, default: 0.5 },
+  concurrencyExpandThreshold: { ...number, default: 0.7 },
+  concurrencyShrinkThreshold: { ...number, default: 0.3 },
+  expandCooldown: { ...count, default: 1000, description: 'ms' },
+  shrinkCooldown: { ...count, default: 60000, description: 'ms' },
+  scaleFactor: { ...number, default: 0.5 },
+  precisionZeroThreshold: { ...number, default: 0.01 },
+  shrinkCooldownOnStartup: { ...boolean, default: true },
+});
 
-const HANDLER = { type: 'string', pattern: '^[^.]+\\.[^.]+$', examples: ['index.handler'] } as const;
+const HANDLER = { ...string, pattern: '^[^.]+\\.[^.]+$', examples: ['index.handler'] } as const;
+
+const resourceLimit = object({
+  memory: { ...positive, maximum: 2 ** 31 - 1, default: DEFAULT_MEMORY, description: 'bytes' },
+  cpu: { ...number, exclusiveMinimum: 0, maximum: 1 },
+});
 
 const functionProfile = {
-  type: 'object',
-  properties: {
-    name,
-    runtime: { type: 'string', enum: ['nodejs', 'aworker'] },
-    url: { ...name, description: 'folder with the code: a path relative to this file, or a file:// or http(s):// URL' },
-    signature: { type: 'string', description: 'version of the code; avoid "/"' },
-    handler: { ...HANDLER, description: 'nodejs: FILE.EXPORT, e.g. index.handler' },
-    initializer: { ...HANDLER, description: 'nodejs: FILE.EXPORT, run once per worker before its first request' },
-    sourceFile: { ...name, description: 'aworker: the script' },
-    resourceLimit: {
-      type: 'object',
-      properties: {
-        memory: { type: 'integer', minimum: 1, maximum: 2 ** 31 - 1, default: DEFAULT_MEMORY, description: 'bytes' },
-        cpu: { type: 'number', exclusiveMinimum: 0, maximum: 1 },
+  ...object(
+    {
+      name,
+      runtime: { ...string, enum: ['nodejs', 'aworker'] },
+      url: {
+        ...name,
+        description: 'folder with the code: a path relative to this file, or a file:// or http(s):// URL',
       },
-      additionalProperties: false,
+      signature: { ...string, description: 'version of the code; avoid "/"' },
+      handler: { ...HANDLER, description: 'nodejs: FILE.EXPORT, e.g. index.handler' },
+      initializer: { ...HANDLER, description: 'nodejs: FILE.EXPORT, run once per worker before its first request' },
+      sourceFile: { ...name, description: 'aworker: the script' },
+      resourceLimit,
+      worker,
+      environments,
+      rateLimit: object({ maxTokenCount: count, tokensPerFill: count, fillInterval: { ...count, description: 'ms' } }),
+      namespace: string,
     },
-    worker,
-    environments,
-    rateLimit: {
-      type: 'object',
-      properties: { maxTokenCount: count, tokensPerFill: count, fillInterval: { ...count, description: 'ms' } },
-      additionalProperties: false,
-    },
-    namespace: { type: 'string' },
-  },
-  required: ['name', 'runtime', 'url', 'signature'],
-  additionalProperties: false,
+    'name',
+    'runtime',
+    'url',
+    'signature',
+  ),
   allOf: [
-    {
-      if: { type: 'object', properties: { runtime: { const: 'nodejs' } }, required: ['runtime'] },
-      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
-      then: { type: 'object', properties: { handler: HANDLER, sourceFile: false }, required: ['handler'] },
-    },
-    {
-      if: { type: 'object', properties: { runtime: { const: 'aworker' } }, required: ['runtime'] },
-      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
-      then: { type: 'object', properties: { sourceFile: name, initializer: false }, required: ['sourceFile'] },
-    },
+    when('runtime', 'nodejs', { handler: HANDLER, sourceFile: false }, 'handler'),
+    when('runtime', 'aworker', { sourceFile: name, initializer: false }, 'sourceFile'),
   ],
 } as const satisfies Schema;
 
-const selector = {
-  type: 'object',
-  properties: { functionName: { ...name, description: 'a name from functions' } },
-  required: ['functionName'],
-  additionalProperties: false,
-} as const satisfies Schema;
+const selector = object({ functionName: { ...name, description: 'a name from functions' } }, 'functionName');
 
 const selectors = {
   type: 'array',
   minItems: 1,
-  items: {
-    type: 'object',
-    properties: {
+  items: object(
+    {
       selector,
-      proportion: {
-        type: 'number',
-        minimum: 0,
-        maximum: 1,
-        description: 'share of the calls; the last takes the rest',
-      },
+      proportion: { ...number, minimum: 0, maximum: 1, description: 'share of the calls; the last takes the rest' },
     },
-    required: ['selector', 'proportion'],
-    additionalProperties: false,
-  },
+    'selector',
+    'proportion',
+  ),
 } as const satisfies Schema;
 
 const serviceProfile = {
-  type: 'object',
+  ...object(
+    {
+      name,
+      type: { ...string, enum: ['default', 'proportional-load-balance'] },
+      selector: { ...selector, description: 'default: the function' },
+      selectors: { ...selectors, description: 'proportional-load-balance: the functions and their shares' },
+    },
+    'name',
+    'type',
+  ),
   description: 'A name for a function, or for several that share its calls.',
-  properties: {
-    name,
-    type: { type: 'string', enum: ['default', 'proportional-load-balance'] },
-    selector: { ...selector, description: 'default: the function' },
-    selectors: { ...selectors, description: 'proportional-load-balance: the functions and their shares' },
-  },
-  required: ['name', 'type'],
-  additionalProperties: false,
   allOf: [
-    {
-      if: { type: 'object', properties: { type: { const: 'default' } }, required: ['type'] },
-      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
-      then: { type: 'object', properties: { selector, selectors: false }, required: ['selector'] },
-    },
-    {
-      if: { type: 'object', properties: { type: { const: 'proportional-load-balance' } }, required: ['type'] },
-      // biome-ignore lint/suspicious/noThenProperty: JSON Schema's keyword, never awaited
-      then: { type: 'object', properties: { selectors, selector: false }, required: ['selectors'] },
-    },
+    when('type', 'default', { selector, selectors: false }, 'selector'),
+    when('type', 'proportional-load-balance', { selectors, selector: false }, 'selectors'),
   ],
 } as const satisfies Schema;
 
 const route = {
-  type: 'object',
-  description: 'Matches when all of its conditions do; routes are tried in order.',
-  properties: {
+  ...object({
     path: {
-      type: 'string',
+      ...string,
       pattern: '^/',
       examples: ['/todos/:id'],
       description: 'exact, with :param segments, or ending in *',
     },
     host: { ...name, description: 'without port' },
-    method: { type: 'string', pattern: '^[A-Z]+$', examples: ['GET'] },
-    event: { type: 'boolean', description: 'true: event calls only; false: HTTP triggers only' },
+    method: { ...string, pattern: '^[A-Z]+$', examples: ['GET'] },
+    event: { ...boolean, description: 'true: event calls only; false: HTTP triggers only' },
     fcFunction: { ...name, description: 'x-fc-function-name' },
     function: { ...name, description: 'a name from functions, or :param to take it from the path' },
     service: { ...name, description: 'a name from services, or :param to take it from the path' },
-  },
-  additionalProperties: false,
+  }),
+  description: 'Matches when all of its conditions do; routes are tried in order.',
   oneOf: [{ required: ['function'] }, { required: ['service'] }],
 } as const satisfies Schema;
 
 /** The table of `noslate.json`: it checks the file, types it, and is written out as `noslate.schema.json`. */
-export const PROFILE_SCHEMA = {
-  type: 'object',
-  properties: {
-    $schema: { type: 'string' },
-    functions: { type: 'array', items: functionProfile, description: "Noslate's function profiles" },
-    services: { type: 'array', items: serviceProfile, description: "Noslate's service profiles" },
-    routes: { type: 'array', items: route },
-    dispatchHeader: {
-      type: 'string',
-      pattern: "^[!#$%&'*+.^_`|~0-9a-zA-Z\\-]+$",
-      examples: ['x-noslated-dispatch'],
-      description: 'request header that names the function or service; any client can set it',
-    },
-    environments: { ...environments, description: 'for every function' },
+export const PROFILE_SCHEMA = object({
+  $schema: string,
+  functions: { type: 'array', items: functionProfile, description: "Noslate's function profiles" },
+  services: { type: 'array', items: serviceProfile, description: "Noslate's service profiles" },
+  routes: { type: 'array', items: route },
+  dispatchHeader: {
+    ...string,
+    pattern: "^[!#$%&'*+.^_`|~0-9a-zA-Z\\-]+$",
+    examples: ['x-noslated-dispatch'],
+    description: 'request header that names the function or service; any client can set it',
   },
-  additionalProperties: false,
-} as const satisfies Schema;
+  environments: { ...environments, description: 'for every function' },
+});
 
 /** What Noslate takes for the settings of a function that its profile leaves out. */
 export const FUNCTION_DEFAULTS = {
-  resourceLimit: defaultsOf(functionProfile.properties.resourceLimit.properties),
+  resourceLimit: defaultsOf(resourceLimit.properties),
   worker: defaultsOf(worker.properties),
 } as const;
 

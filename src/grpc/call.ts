@@ -2,7 +2,8 @@ import type { Connection } from '../h2/connection.ts';
 import { encodeBlock, type Fields, field } from '../h2/hpack.ts';
 import type { StreamListener } from '../h2/stream.ts';
 import { createMessageReader, type MessageSink } from './message.ts';
-import { decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError, Status } from './status.ts';
+import { decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError } from './status.ts';
+import * as Status from './status-code.ts';
 
 /** What hears of a call. After `onClose` nothing more comes. */
 export interface CallListener extends MessageSink {

@@ -1,4 +1,5 @@
-import { GrpcError, Status } from './status.ts';
+import { GrpcError } from './status.ts';
+import * as Status from './status-code.ts';
 
 /** Compressed flag and length. @see gRPC over HTTP2, "Length-Prefixed-Message" */
 export const PREFIX_BYTES = 5;

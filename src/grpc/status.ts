@@ -1,32 +1,17 @@
-import { ErrorCode, type H2Error } from '../h2/error.ts';
+import type { H2Error } from '../h2/error.ts';
+import * as ErrorCode from '../h2/error-code.ts';
+import * as Status from './status-code.ts';
 
-/** gRPC's status codes. @see gRPC "Status codes and their use in gRPC" */
-export const Status = {
-  OK: 0,
-  CANCELLED: 1,
-  UNKNOWN: 2,
-  INVALID_ARGUMENT: 3,
-  DEADLINE_EXCEEDED: 4,
-  NOT_FOUND: 5,
-  ALREADY_EXISTS: 6,
-  PERMISSION_DENIED: 7,
-  RESOURCE_EXHAUSTED: 8,
-  FAILED_PRECONDITION: 9,
-  ABORTED: 10,
-  OUT_OF_RANGE: 11,
-  UNIMPLEMENTED: 12,
-  INTERNAL: 13,
-  UNAVAILABLE: 14,
-  DATA_LOSS: 15,
-  UNAUTHENTICATED: 16,
-} as const;
-
-const NAMES = Object.keys(Status);
+/** By code. */
+const NAMES =
+  'OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED'.split(
+    ' ',
+  );
 
 /** How a call failed. */
 export class GrpcError extends Error {
   override readonly name = 'GrpcError';
-  /** A `Status`, or what else the peer sent as one. */
+  /** One of `status-code.ts`, or what else the peer sent as one. */
   readonly code: number;
   /** The status message. */
   readonly details: string;

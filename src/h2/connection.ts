@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
-import { connectionError, ErrorCode, H2Error } from './error.ts';
+import { connectionError, H2Error } from './error.ts';
+import * as ErrorCode from './error-code.ts';
 import {
   ACK,
   CONTINUATION,

@@ -1,27 +1,13 @@
-/** HTTP/2 error codes. @see RFC 9113 §7 */
-export const ErrorCode = {
-  NO_ERROR: 0x0,
-  PROTOCOL_ERROR: 0x1,
-  INTERNAL_ERROR: 0x2,
-  FLOW_CONTROL_ERROR: 0x3,
-  SETTINGS_TIMEOUT: 0x4,
-  STREAM_CLOSED: 0x5,
-  FRAME_SIZE_ERROR: 0x6,
-  REFUSED_STREAM: 0x7,
-  CANCEL: 0x8,
-  COMPRESSION_ERROR: 0x9,
-  CONNECT_ERROR: 0xa,
-  ENHANCE_YOUR_CALM: 0xb,
-  INADEQUATE_SECURITY: 0xc,
-  HTTP_1_1_REQUIRED: 0xd,
-} as const;
-
-const NAMES = Object.keys(ErrorCode);
+/** By code. */
+const NAMES =
+  'NO_ERROR PROTOCOL_ERROR INTERNAL_ERROR FLOW_CONTROL_ERROR SETTINGS_TIMEOUT STREAM_CLOSED FRAME_SIZE_ERROR REFUSED_STREAM CANCEL COMPRESSION_ERROR CONNECT_ERROR ENHANCE_YOUR_CALM INADEQUATE_SECURITY HTTP_1_1_REQUIRED'.split(
+    ' ',
+  );
 
 /** What ends a stream or a connection before its time. */
 export class H2Error extends Error {
   override readonly name = 'H2Error';
-  /** An `ErrorCode`, or what else the peer sent as one. */
+  /** One of `error-code.ts`, or what else the peer sent as one. */
   readonly code: number;
   /** Who found fault: this side with the peer, or the peer. Undefined when the connection was lost. */
   readonly from: 'local' | 'peer' | undefined;

@@ -1,4 +1,5 @@
-import { connectionError, ErrorCode } from './error.ts';
+import { connectionError } from './error.ts';
+import * as ErrorCode from './error-code.ts';
 
 /** Frame types. @see RFC 9113 §6 */
 export const DATA = 0x0;

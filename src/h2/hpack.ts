@@ -1,4 +1,5 @@
-import { connectionError, ErrorCode } from './error.ts';
+import { connectionError } from './error.ts';
+import * as ErrorCode from './error-code.ts';
 import { decodeHuffman } from './huffman.ts';
 
 /** Header fields in order: name, value, name, value, …; one character is one byte. */

@@ -1,4 +1,5 @@
-import { connectionError, ErrorCode } from './error.ts';
+import { connectionError } from './error.ts';
+import * as ErrorCode from './error-code.ts';
 
 /**
  * Bits of each byte's code. The code is canonical: codes of one length count up in the order of the bytes,

@@ -1,4 +1,5 @@
-import { ErrorCode, H2Error } from './error.ts';
+import { H2Error } from './error.ts';
+import * as ErrorCode from './error-code.ts';
 import { type Fields, field } from './hpack.ts';
 
 /** What hears of a stream. After `onClose` nothing more comes. */

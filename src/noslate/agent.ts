@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { Agent, Metadata, TriggerResponse } from '../agent.ts';
 import { GatewayError } from '../errors.ts';
-import { GrpcError, Status } from '../grpc/status.ts';
+import { GrpcError } from '../grpc/status.ts';
+import * as Status from '../grpc/status-code.ts';
 import type { Connection } from '../h2/connection.ts';
 import type { Log } from '../log.ts';
 import { EMPTY_PROFILE, type Profile } from '../profile.ts';

@@ -1,5 +1,6 @@
 import type { MessageSink } from '../grpc/message.ts';
-import { GrpcError, Status } from '../grpc/status.ts';
+import { GrpcError } from '../grpc/status.ts';
+import * as Status from '../grpc/status-code.ts';
 import type { RawHeaders } from '../headers.ts';
 import { ProtobufError } from '../protobuf.ts';
 import type { NoslateError } from './errors.ts';

@@ -8,9 +8,10 @@ import {
 import * as assert from 'uvu/assert';
 import { type Call, type CallListener, openCall, requestBlock, unaryCall } from '../../src/grpc/call.ts';
 import { frameMessage, MAX_MESSAGE_BYTES } from '../../src/grpc/message.ts';
-import { GrpcError, Status } from '../../src/grpc/status.ts';
+import { GrpcError } from '../../src/grpc/status.ts';
+import * as Status from '../../src/grpc/status-code.ts';
 import type { Connection } from '../../src/h2/connection.ts';
-import { ErrorCode } from '../../src/h2/error.ts';
+import * as ErrorCode from '../../src/h2/error-code.ts';
 import {
   data,
   Flag,

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { createMessageReader, frameMessage, MAX_MESSAGE_BYTES, writePrefix } from '../../src/grpc/message.ts';
-import { GrpcError, Status } from '../../src/grpc/status.ts';
+import { GrpcError } from '../../src/grpc/status.ts';
+import * as Status from '../../src/grpc/status-code.ts';
 import { suite } from '../helpers.ts';
 
 /** Reads chunks: the messages, prefixes counted, and whether it ends between messages. */

@@ -1,6 +1,8 @@
 import * as assert from 'uvu/assert';
-import { decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError, Status } from '../../src/grpc/status.ts';
-import { ErrorCode, H2Error } from '../../src/h2/error.ts';
+import { decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError } from '../../src/grpc/status.ts';
+import * as Status from '../../src/grpc/status-code.ts';
+import { H2Error } from '../../src/h2/error.ts';
+import * as ErrorCode from '../../src/h2/error-code.ts';
 import { suite } from '../helpers.ts';
 
 const statuses = suite('grpc status');

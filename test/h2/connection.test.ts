@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { STREAM_WINDOW } from '../../src/h2/connection.ts';
-import { ErrorCode } from '../../src/h2/error.ts';
+import * as ErrorCode from '../../src/h2/error-code.ts';
 import { suite, within } from '../helpers.ts';
 import {
   block,

@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
-import { ErrorCode, H2Error } from '../../src/h2/error.ts';
+import { H2Error } from '../../src/h2/error.ts';
+import * as ErrorCode from '../../src/h2/error-code.ts';
 import {
   createFrameReader,
   frame,

@@ -7,7 +7,8 @@ import {
 } from 'node:http2';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { ErrorCode, H2Error } from '../../src/h2/error.ts';
+import { H2Error } from '../../src/h2/error.ts';
+import * as ErrorCode from '../../src/h2/error-code.ts';
 import { decodeBlock, encodeBlock, type Fields } from '../../src/h2/hpack.ts';
 import { decodeHuffman } from '../../src/h2/huffman.ts';
 import { deferred, suite, within } from '../helpers.ts';
