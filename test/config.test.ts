@@ -102,7 +102,9 @@ commandLine('should end with 78 and say why', async () => {
     [['--config', 'nowhere.json'], {}, /nowhere\.json: no such file/],
     [[], { SERVER_PORT: 'x' }, /SERVER_PORT: expected a whole number/],
     [['--what'], {}, /--what: unknown flag/],
-    [['--agent', 'native'], {}, /SERVER_AGENT: expected local/],
+    [['--agent', 'native'], {}, /SERVER_AGENT: native expects NOSLATED_WORKDIR or NOSLATE_PATH, got neither/],
+    [['--agent', 'sdk'], {}, /SERVER_AGENT: sdk expects NOSLATE_PATH, got none/],
+    [['--agent', 'sdk', '--port', '0'], { NOSLATE_PATH: folder }, /NOSLATE_PATH/],
   ];
   for (const [args, env, expected] of cases) {
     const { code, stderr } = await run(args, env, folder);
