@@ -96,6 +96,7 @@ commandLine('should check without opening the port', async () => {
 commandLine('should end with 78 and say why', async () => {
   const folder = project({});
   write(`${folder}/noslate.json`, '{ "functions": [{ "name": "a" }], "extra": 1 }');
+  const sdk = ['--agent', 'sdk', '--port', '0', '--config', `${project({})}/noslate.json`];
   const cases: [string[], Record<string, string>, RegExp][] = [
     [['--check'], {}, /^noslate-fc: noslate\.json: functions\[0\]\.runtime: missing/m],
     [[], {}, /extra: unknown key, expected one of /],
@@ -104,7 +105,11 @@ commandLine('should end with 78 and say why', async () => {
     [['--what'], {}, /--what: unknown flag/],
     [['--agent', 'native'], {}, /SERVER_AGENT: native expects NOSLATED_WORKDIR or NOSLATE_PATH, got neither/],
     [['--agent', 'sdk'], {}, /SERVER_AGENT: sdk expects NOSLATE_PATH, got none/],
-    [['--agent', 'sdk', '--port', '0'], { NOSLATE_PATH: folder }, /NOSLATE_PATH/],
+    [
+      sdk,
+      { NOSLATE_PATH: folder },
+      /NOSLATE_PATH: expected the folder of Noslate's SDK, .*, got ".*": Cannot find module/,
+    ],
   ];
   for (const [args, env, expected] of cases) {
     const { code, stderr } = await run(args, env, folder);
