@@ -196,7 +196,7 @@ exchanges('should not take one head for another', async () => {
   await withPeer(async ({ peer, request }) => {
     // the same bytes as a head, as a head that ends the stream, and in trailers
     const fields = [...OK, 'x', 'y'];
-    const all = [hear(), hear(), hear(), hear()] as const;
+    const all = [hear(), hear(), hear(), hear(), hear()] as const;
     for (const heard of all) request(heard);
     peer.send(
       headers(1, fields),
@@ -204,13 +204,17 @@ exchanges('should not take one head for another', async () => {
       headers(5, fields),
       headers(5, ['x', 'y'], END_STREAM),
       headers(1, ['x', 'y'], END_STREAM),
+      // no head, and trailers that do not end
       headers(7, ['x', 'y'], END_STREAM),
+      headers(9, fields),
+      headers(9, ['x', 'y']),
     );
     for (const heard of all.slice(0, 3)) assert.is(await heard.closed(), undefined);
     assert.equal(all[0].sections, [fields, ['x', 'y']]);
     assert.equal(all[1].sections, [fields]);
     assert.equal(all[2].sections, [fields, ['x', 'y']]);
     assert.is((await all[3].closed())?.code, ErrorCode.PROTOCOL_ERROR);
+    assert.is((await all[4].closed())?.code, ErrorCode.PROTOCOL_ERROR);
   });
 });
 
@@ -712,17 +716,18 @@ receiving('should lose no credit of the connection, whatever becomes of the byte
       sent += 16 * 16_384;
       if (peer.socket.writableLength > MIB) await new Promise(done => peer.socket.once('drain', done));
     }
-    while (creditOf(peer.frames, 0) === 0) {
-      assert.ok(sent < 5 * quarter, 'credit comes within half of the window');
+    // twice: what was given counts again
+    while (creditOf(peer.frames, 0) < 8 * quarter) {
+      assert.ok(sent < 9 * quarter, 'credit comes by half of the window');
       // the stream's own window is opened as it reads
       peer.send(part(1), padding);
       sent += 16 * 16_384 + 201;
       await peer.settle();
     }
     const credit = creditOf(peer.frames, 0);
-    assert.ok(credit >= 2 ** 30 && credit <= sent, `${credit} of ${sent}`);
+    assert.ok(credit <= sent, `${credit} of ${sent}`);
     assert.ok(sent - credit <= 16 * 16_384 + 201, `${sent - credit} bytes lost`);
-    assert.ok(taken > 2 * quarter - MIB);
+    assert.ok(taken > 5 * quarter);
   });
 });
 
@@ -805,7 +810,7 @@ const continuation = (id: number, flags: number, bytes: Buffer | string = ''): B
 
 blocks('should join a block out of frames, empty ones and single bytes included', async () => {
   await withPeer(async ({ peer, request }) => {
-    const fields = [...OK, 'x-long', 'v'.repeat(200)];
+    const fields = [...OK, 'x-long', 'value '.repeat(33).concat('.')];
     const bytes = block(...fields);
     const splits: [string, Buffer[]][] = [
       ['at once', [head(1, END_HEADERS, bytes)]],
@@ -830,14 +835,22 @@ blocks('should join a block out of frames, empty ones and single bytes included'
         ],
       ],
       [
+        'in reads that overwrite each other',
+        [0, 40, 80, 120, 160].map((at, i) =>
+          i === 0
+            ? head(11, 0, bytes.subarray(0, 40))
+            : continuation(11, i === 4 ? END_HEADERS : 0, bytes.subarray(at, i === 4 ? bytes.length : at + 40)),
+        ),
+      ],
+      [
         'padded, with a priority',
         [
           head(
-            11,
+            13,
             PADDED | PRIORITY,
             Buffer.concat([Buffer.of(2, 0, 0, 0, 0, 9), bytes.subarray(0, 9), Buffer.alloc(2)]),
           ),
-          continuation(11, END_HEADERS, bytes.subarray(9)),
+          continuation(13, END_HEADERS, bytes.subarray(9)),
         ],
       ],
     ];
@@ -847,7 +860,7 @@ blocks('should join a block out of frames, empty ones and single bytes included'
       for (const bytesOf of frames) {
         peer.send(bytesOf);
         // each in a read of its own
-        if (frames.length < 5) await new Promise(done => setImmediate(done));
+        if (frames.length < 6) await new Promise(done => setImmediate(done));
       }
       await peer.settle();
       assert.equal(heard.sections, [fields], name);
@@ -982,19 +995,20 @@ pings('should not be closed when anything comes', async () => {
 });
 
 pings('should end with a peer that asks and does not read', async () => {
-  await withPeer(async ({ peer, request, closed }) => {
-    const heard = hear();
-    request(heard);
-    await peer.settle();
-    peer.socket.pause();
-    const many = Buffer.concat(Array<Buffer>(10_000).fill(frameOf(Type.PING, 0, 0, 'question')));
-    for (let i = 0; i < 20; i++) peer.send(many);
-    assert.is((await closed()).code, ErrorCode.ENHANCE_YOUR_CALM);
-    assert.is((await heard.closed())?.code, ErrorCode.ENHANCE_YOUR_CALM);
-    // and does not wait for it to read the GOAWAY
-    peer.socket.resume();
-    await within(5000, peer.closed, 'the socket to close');
-  });
+  for (const question of [frameOf(Type.PING, 0, 0, 'question'), settings()]) {
+    await withPeer(async ({ peer, request, closed }) => {
+      const heard = hear();
+      request(heard);
+      await peer.settle();
+      peer.socket.pause();
+      const many = Buffer.concat(Array<Buffer>(10_000).fill(question));
+      for (let i = 0; i < 40; i++) peer.send(many);
+      assert.is((await closed()).code, ErrorCode.ENHANCE_YOUR_CALM);
+      assert.is((await heard.closed())?.code, ErrorCode.ENHANCE_YOUR_CALM);
+      peer.socket.resume();
+      await within(5000, peer.closed, 'the socket to close');
+    });
+  }
 });
 
 const resets = suite('h2 connection: RST_STREAM');
@@ -1055,33 +1069,41 @@ resets('should be sent once by a cancel, in every state of a stream', async () =
     ['with a body', ({ peer }, id) => peer.send(headers(id, OK), data(id, 'body'))],
   ];
   for (const isEnded of [false, true]) {
-    for (const isWaiting of [false, true]) {
+    for (const [bytes, initialWindow] of [
+      [100, 65_535],
+      [100_000, 1_000_000],
+      [100_000, 1000],
+    ] as const) {
       for (const [name, prepare] of states) {
-        await withPeer(async pair => {
-          const { connection, peer, request } = pair;
-          const heard = hear();
-          const stream = request(heard);
-          connection.write(stream, [Buffer.alloc(isWaiting ? 100_000 : 100)], isEnded);
-          prepare(pair, stream.id);
-          await peer.settle();
-          const before = heard.events.length;
-          connection.cancel(stream);
-          connection.cancel(stream);
-          connection.write(stream, [Buffer.from('late')], true);
-          connection.consume(stream, 10);
-          peer.send(windowUpdate(0, 100_000), windowUpdate(1, 100_000), data(1, 'more'), data(1, '', END_STREAM));
-          await peer.settle();
-          assert.equal(
-            of(peer.frames, Type.RST_STREAM).map(({ streamId, payload }) => [streamId, payload.readUInt32BE(0)]),
-            [[1, ErrorCode.CANCEL]],
-            name,
-          );
-          assert.is(peer.frames.filter(({ streamId }) => streamId === 1).pop()?.type, Type.RST_STREAM, name);
-          assert.is(heard.events.length, before, name);
-          assert.is(connection.streams, 0);
-          assert.is(connection.held, 0);
-          assert.is(connection.state, 'open');
-        });
+        await withPeer(
+          async pair => {
+            const { connection, peer, request } = pair;
+            const heard = hear();
+            const stream = request(heard);
+            connection.write(stream, [Buffer.alloc(bytes)], isEnded);
+            prepare(pair, stream.id);
+            await peer.settle();
+            const before = heard.events.length;
+            connection.cancel(stream);
+            connection.cancel(stream);
+            connection.write(stream, [Buffer.from('late')], true);
+            connection.consume(stream, 10);
+            peer.send(windowUpdate(0, 100_000), windowUpdate(1, 100_000), data(1, 'more'), data(1, '', END_STREAM));
+            await peer.settle();
+            assert.equal(
+              of(peer.frames, Type.RST_STREAM).map(({ streamId, payload }) => [streamId, payload.readUInt32BE(0)]),
+              [[1, ErrorCode.CANCEL]],
+              name,
+            );
+            assert.is(peer.frames.filter(({ streamId }) => streamId === 1).pop()?.type, Type.RST_STREAM, name);
+            assert.is(heard.events.length, before, name);
+            assert.is(connection.streams, 0);
+            assert.is(connection.held, 0);
+            assert.is(connection.state, 'open');
+            // the first windows of the connection and of the stream: it waits for one of them
+          },
+          settings([INITIAL_WINDOW_SIZE, initialWindow]),
+        );
       }
     }
   }
@@ -1487,10 +1509,10 @@ const BREACHES: readonly [string, readonly Buffer[], Answer][] = [
   ['WINDOW_UPDATE of 0 on a stream', [windowUpdate(WAITING, 0)], resetsWith('PROTOCOL_ERROR')],
   ['WINDOW_UPDATE of 3 bytes', [frameOf(Type.WINDOW_UPDATE, 0, 0, 'abc')], goes('FRAME_SIZE_ERROR')],
   ['WINDOW_UPDATE of 5 bytes', [frameOf(Type.WINDOW_UPDATE, 0, WAITING, 'abcde')], goes('FRAME_SIZE_ERROR')],
-  ['window above 2^31 - 1', [windowUpdate(0, 2 ** 31 - 1)], goes('FLOW_CONTROL_ERROR')],
-  ['window of a stream above 2^31 - 1', [windowUpdate(WAITING, 2 ** 31 - 1)], resetsWith('FLOW_CONTROL_ERROR')],
+  ['window of 2^31', [windowUpdate(0, 2 ** 31 - 65_535)], goes('FLOW_CONTROL_ERROR')],
+  ['window of 2^31 for a stream', [windowUpdate(WAITING, 2 ** 31 - 65_535)], resetsWith('FLOW_CONTROL_ERROR')],
   [
-    'window of a stream above 2^31 - 1 by SETTINGS',
+    'window of 2^31 for a stream by SETTINGS',
     [windowUpdate(WAITING, 1), settings([INITIAL_WINDOW_SIZE, 2 ** 31 - 1])],
     goes('FLOW_CONTROL_ERROR'),
   ],
