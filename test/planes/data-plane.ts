@@ -125,7 +125,7 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
         if (isFull || isSlow) pace();
       });
       call.on('end', end);
-      // also emitted when all is done
+      // also emitted when all is done; a call that is paused has no 'end'
       call.on('cancelled', () => {
         end();
         controller.abort();
@@ -202,10 +202,6 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
 
 /** Writes an answer: head, chunks, end; a failure is a message, too, and the status is 0 all the same. */
 function respond(call: InvokeCall, { status, headers, body }: TriggerResponse, knobs: Readonly<Knobs>): void {
-  if (call.cancelled) {
-    body.destroy();
-    return;
-  }
   call.write({ result: { status, headers: toPairs(headers) } });
   body.on('data', (chunk: Buffer) => {
     if (call.write({ result: { body: chunk } }) || !knobs.heedBackpressure) return;
