@@ -87,6 +87,8 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
         else call.resume();
       };
       const body = new Readable({
+        // Node's own is 64 KiB from release 22 on
+        highWaterMark: 16 * 1024,
         read() {
           if (!isFull) return;
           isFull = false;
