@@ -301,6 +301,19 @@ reading('should refuse lengths beyond the end, the largest ones too', () => {
   }
 });
 
+reading('should refuse lengths beyond the message that they are in, though not beyond the bytes', () => {
+  // m of three bytes, whose text has three, too; what follows is b
+  for (const hex of ['42030a03611801', '42020a011801', '8201030a0261621801']) {
+    assert.is(attempt(Buffer.from(hex, 'hex')), undefined, hex);
+  }
+});
+
+reading('should refuse field number 0', () => {
+  for (const hex of ['0000', '010000000000000000', '0200', '0304', '0500000000', '80000000', '8000']) {
+    assert.is(attempt(Buffer.from(hex, 'hex')), undefined, hex);
+  }
+});
+
 reading('should refuse groups that do not end, end wrongly, or nest without end', () => {
   for (const hex of ['cb06', 'cb060801', 'cb06cc07', 'cc06', 'cb06cb06cc06', 'cb06'.repeat(100_000)]) {
     assert.is(attempt(Buffer.from(hex, 'hex')), undefined, hex.slice(0, 20));

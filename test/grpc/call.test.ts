@@ -277,12 +277,23 @@ calls('should hand on nothing after it was cancelled, from anywhere', async () =
   for (const event of ['onMessage', 'onPiece', 'onMessageEnd'] as const) {
     await withPeer(async pair => {
       const { connection, peer } = pair;
-      const heard: Heard = open(connection, { [event]: () => heard.call.cancel() });
+      let pieces = 0;
+      const onPiece = (): void => {
+        pieces++;
+      };
+      const heard: Heard = open(connection, {
+        onPiece,
+        [event]() {
+          if (event === 'onPiece') onPiece();
+          heard.call.cancel();
+        },
+      });
       // all in one frame
       peer.send(headers(1, GRPC), data(1, Buffer.concat([message('one'), message('two'), Buffer.of(1)])));
       await peer.take(Type.RST_STREAM, 1);
       await peer.settle();
       assert.equal(heard.events, event === 'onMessageEnd' ? ['message', 'end'] : ['message'], event);
+      assert.is(pieces, event === 'onMessage' ? 0 : 1, event);
       assert.equal(resetsOf(pair), [[1, ErrorCode.CANCEL]]);
       assert.is(connection.held, 0);
     });

@@ -28,6 +28,15 @@ export const Type = {
 
 export const Flag = { END_STREAM: 1, ACK: 1, END_HEADERS: 4, PADDED: 8, PRIORITY: 0x20 } as const;
 
+export const Setting = {
+  HEADER_TABLE_SIZE: 1,
+  ENABLE_PUSH: 2,
+  MAX_CONCURRENT_STREAMS: 3,
+  INITIAL_WINDOW_SIZE: 4,
+  MAX_FRAME_SIZE: 5,
+  MAX_HEADER_LIST_SIZE: 6,
+} as const;
+
 /** A whole frame. */
 export function frameOf(type: number, flags: number, streamId: number, payload: Uint8Array | string = ''): Buffer {
   const body = Buffer.from(payload);
@@ -86,6 +95,13 @@ export function block(...fields: string[]): Buffer {
 export const headers = (streamId: number, fields: readonly string[], flags: number = 0): Buffer =>
   frameOf(Type.HEADERS, Flag.END_HEADERS | flags, streamId, block(...fields));
 
+/** A HEADERS frame with any bytes for a block, or the beginning of one. */
+export const head = (streamId: number, flags: number, bytes: Uint8Array): Buffer =>
+  frameOf(Type.HEADERS, flags, streamId, bytes);
+
+export const continuation = (streamId: number, flags: number, bytes: Uint8Array | string = ''): Buffer =>
+  frameOf(Type.CONTINUATION, flags, streamId, bytes);
+
 /** What most responses begin with. */
 export const OK: readonly string[] = [':status', '200'];
 
@@ -95,6 +111,21 @@ export interface Received {
   readonly flags: number;
   readonly streamId: number;
   readonly payload: Buffer;
+}
+
+/** Frames of a type, of one stream or of all. */
+export const framesOf = (frames: readonly Received[], type: number, streamId?: number): Received[] =>
+  frames.filter(frame => frame.type === type && (streamId === undefined || frame.streamId === streamId));
+
+/** Bytes of body that came on a stream. */
+export const bodyOf = (frames: readonly Received[], streamId: number): Buffer =>
+  Buffer.concat(framesOf(frames, Type.DATA, streamId).map(({ payload }) => payload));
+
+/** A body whose every byte says where it is. */
+export function pattern(size: number): Buffer {
+  const bytes = Buffer.allocUnsafe(size);
+  for (let i = 0; i < size; i++) bytes[i] = i ^ (i >>> 8) ^ (i >>> 16);
+  return bytes;
 }
 
 /** A connection, seen by its server. */
