@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { RawHeaders } from './headers.ts';
 import type { Profile } from './profile.ts';
+import type { Signal } from './signal.ts';
 
 /**
  * What runs functions. The gateway knows this interface alone; which agent stands behind it is decided
@@ -57,7 +58,7 @@ export interface Metadata {
   /** Epoch ms, less than 24.8 days ahead. Bounds the wait for a worker and for the head, not the body after it. */
   deadline: number;
   /** Fires when the caller has gone or given up before the head. Its reason is a GatewayError. */
-  signal: AbortSignal;
+  signal: Signal;
 }
 
 /** A function's answer, from the moment its head is known. */

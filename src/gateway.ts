@@ -3,6 +3,7 @@ import type { Agent } from './agent.ts';
 import type { Config } from './config.ts';
 import type { Code, GatewayError } from './errors.ts';
 import type { Log } from './log.ts';
+import type { Cancellation } from './signal.ts';
 import type { Target } from './target.ts';
 
 /** What FC asks for with a request: one of its lifecycle hooks, an event invoke, or an HTTP trigger. */
@@ -44,7 +45,7 @@ export interface Exchange {
   /** Epoch ms by which the function must have given its head. */
   readonly deadline: number;
   /** Fires with a GatewayError when the client has gone or the gateway gave up. */
-  readonly controller: AbortController;
+  readonly cancellation: Cancellation;
   /** What runs, once it is known: `NAME` of a function or `service:NAME`. */
   function: string;
   bytesIn: number;

@@ -13,7 +13,7 @@ import { formatTarget } from './target.ts';
  */
 export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void> {
   const { config, invocations } = gateway;
-  const { req, res, controller } = exchange;
+  const { req, res } = exchange;
   if (gateway.draining) throw new GatewayError('DRAINING', 'the instance is stopping');
   if (config.maxConcurrency > 0 && invocations.size >= config.maxConcurrency) {
     throw new GatewayError('OVERLOADED', `expected at most ${config.maxConcurrency} invocations in flight`);
@@ -27,19 +27,19 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
 
   if (req.headers.expect !== undefined) res.writeContinue();
   const { type, name } = target;
-  const metadata = metadataOf(exchange, controller.signal);
+  const metadata = metadataOf(exchange);
   const response = type === 'service' ? agent.invokeService(name, req, metadata) : agent.invoke(name, req, metadata);
   respond(gateway, exchange, await response);
 }
 
-function metadataOf({ req, url, requestId, deadline }: Exchange, signal: AbortSignal): Metadata {
+function metadataOf({ req, url, requestId, deadline, cancellation: signal }: Exchange): Metadata {
   const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection);
   return { url, method: req.method ?? 'GET', headers, baggage, requestId, deadline, signal };
 }
 
 /** Counts the body as the agent reads it, and breaks the exchange off above the limit (0 is none). */
 function limitBody(exchange: Exchange, maxBytes: number): void {
-  const { req, res, controller } = exchange;
+  const { req, res, cancellation } = exchange;
   const tooLarge = () => new GatewayError('BODY_TOO_LARGE', `request body: expected at most ${maxBytes} bytes`);
   if (maxBytes > 0 && Number(req.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
   // paused first: a 'data' listener alone would start the flow before anyone takes the bytes
@@ -49,13 +49,13 @@ function limitBody(exchange: Exchange, maxBytes: number): void {
     if (maxBytes === 0 || exchange.bytesIn <= maxBytes || res.writableEnded) return;
     const error = tooLarge();
     exchange.error ??= error;
-    controller.abort(error);
+    cancellation.abort(error);
     if (res.headersSent) res.destroy();
   });
 }
 
 /** Waits for the agent, its body unread, as long as the deadline and the client allow. */
-function untilReady({ ready }: Gateway, { deadline, controller: { signal } }: Exchange): Promise<Agent> {
+function untilReady({ ready }: Gateway, { deadline, cancellation: signal }: Exchange): Promise<Agent> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       settle();

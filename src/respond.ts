@@ -123,9 +123,12 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
   body.on('error', fail);
   res.on('drain', () => body.resume());
   res.on('close', () => body.destroy());
-  // A body that is there already leaves in one packet with the head; a head without one must not wait for it.
+  // What is there already leaves in one packet: head, body and end. A head without a body must not wait for it.
+  const { socket } = res;
+  socket?.cork();
   setImmediate(() => {
     if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
+    socket?.uncork();
   });
 }
 

@@ -11,6 +11,7 @@ import type { Log } from './log.ts';
 import type { Profile } from './profile.ts';
 import { respondError } from './respond.ts';
 import { createRouter, kindOf, pathOf, urlOf } from './router.ts';
+import { Cancellation } from './signal.ts';
 
 /** 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight. */
 const MAX_HEADER_BYTES = 64 * 1024;
@@ -113,7 +114,7 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
     requestId: req.headers['x-fc-request-id']?.toString() || newRequestId(),
     startedAt: performance.now(),
     deadline: Date.now() + timeout * 1000,
-    controller: new AbortController(),
+    cancellation: new Cancellation(),
     function: '',
     bytesIn: 0,
     bytesOut: 0,
@@ -137,10 +138,10 @@ function open(gateway: Gateway, exchange: Exchange): void {
 }
 
 function close(gateway: Gateway, exchange: Exchange): void {
-  const { req, res, controller, requestId, error } = exchange;
+  const { req, res, cancellation, requestId, error } = exchange;
   gateway.invocations.delete(exchange);
   const isGone = error === undefined && !res.writableFinished;
-  if (isGone) controller.abort(new GatewayError('CLIENT_GONE', 'the client left'));
+  if (isGone) cancellation.abort(new GatewayError('CLIENT_GONE', 'the client left'));
 
   const outcome: Outcome = isGone ? 'client gone' : error === undefined ? 'ok' : `error ${error.code}`;
   if (gateway.config.fcLog === 'on') {

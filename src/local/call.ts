@@ -39,7 +39,7 @@ export function createCall(
     call.release();
   }
   function onAbort(): void {
-    giveUp(signal.reason);
+    giveUp(signal.reason as GatewayError);
   }
 
   const call: Call = {

@@ -6,6 +6,7 @@ import * as Status from '../grpc/status-code.ts';
 import type { Connection } from '../h2/connection.ts';
 import type { Log } from '../log.ts';
 import { EMPTY_PROFILE, type Profile } from '../profile.ts';
+import type { Signal } from '../signal.ts';
 import type { Target } from '../target.ts';
 import * as controlPlane from './control-plane.ts';
 import * as dataPlane from './data-plane.ts';
@@ -157,7 +158,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     probe: () => T | undefined,
     deadline: number | undefined,
     what: () => string,
-    signal?: AbortSignal,
+    signal?: Signal,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       const late = deadline === undefined ? undefined : setTimeout(onLate, Math.max(0, deadline - Date.now()));

@@ -60,7 +60,7 @@ export function startCall(
     },
     Math.max(0, deadline - Date.now()) + GRACE_MS,
   );
-  const onAbort = (): void => fail(signal.reason);
+  const onAbort = (): void => fail(signal.reason as GatewayError);
   signal.addEventListener('abort', onAbort);
 
   function settle(): void {
