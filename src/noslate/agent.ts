@@ -218,7 +218,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         return await invoke(connection, target, upload, request);
       } catch (failure) {
         const error = toError(failure as Failure, target);
-        if (!upload.isRepeatable || signal.aborted) throw error;
+        if (!upload.isRepeatable() || signal.aborted) throw error;
         if (failure instanceof GrpcError && failure.isRefused && attempt < MAX_ATTEMPTS) continue;
         if (!isTransient(error, target, plane, deadline)) throw error;
         await new Promise(done => setTimeout(done, SETTLING_STEP_MS));

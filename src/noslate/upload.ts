@@ -9,8 +9,11 @@ export type Take = (chunk: Buffer | undefined, isEnd: boolean) => boolean;
 
 /** A request's body on its way to a data plane, perhaps in more than one attempt. */
 export interface Upload {
-  /** False once more of the body is gone than was kept. */
-  readonly isRepeatable: boolean;
+  /**
+   * False once more of the body is gone than was kept. A method: an accessor in a literal gives each object a
+   * hidden class of its own, which keeps all it can reach until a full collection.
+   */
+  isRepeatable(): boolean;
   /** Hands the body on from its beginning, as fast as it is taken, until its end or `stop`. */
   start(take: Take): void;
   /** Goes on after `take` gave false. */
@@ -64,9 +67,7 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
   }
 
   return {
-    get isRepeatable() {
-      return isRepeatable;
-    },
+    isRepeatable: () => isRepeatable,
 
     start(newTake) {
       take = newTake;

@@ -105,7 +105,7 @@ export function startCall(
     cancel();
     if (isSettled) return;
     if (!unknownFunction(error) || !line.isReturning()) fail(fromNoslate(error, target));
-    else if (hasStarted) fail(new GatewayError('UNAVAILABLE', `${target}: the data plane is not ready again`, error));
+    else if (hasStarted()) fail(new GatewayError('UNAVAILABLE', `${target}: the data plane is not ready again`, error));
     else retry = setTimeout(attempt, RETRY_MS);
   }
 

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 export interface Upload {
   readonly input: Readable;
   /** A byte of the body has been taken; it cannot be sent again. */
-  readonly hasStarted: boolean;
+  hasStarted(): boolean;
   /** Ends the SDK's call, at any time. The rest of the body stays unread. */
   cancel(): void;
   /** The SDK's call is over; the rest of the body runs out. */
@@ -121,9 +121,7 @@ export function createUpload(body: Readable, roundTrip: () => Promise<unknown>, 
 
   return {
     input,
-    get hasStarted() {
-      return hasStarted;
-    },
+    hasStarted: () => hasStarted,
     cancel,
     stop,
   };
