@@ -71,7 +71,8 @@ export function invoke(
       upload.stop();
       call.cancel();
       if (settle()) reject(failure);
-      else body?.destroy(toError(failure, target));
+      // one read may hold the head as well: who waits for it must first be able to listen for errors
+      else setImmediate(() => body?.destroy(toError(failure, target)));
     }
     function onAbort(): void {
       fail(signal.reason as GatewayError);
