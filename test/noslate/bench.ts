@@ -56,9 +56,7 @@ export async function withAgent(folder: string, body: (bench: Bench) => Promise<
 
 /** The same with test planes. */
 export function withPlanesAgent(options: PlanesOptions, body: (bench: PlaneBench) => Promise<void>): Promise<void> {
-  return withPlanes(options, planes =>
-    withAgent(join(planes.workdir, 'socks'), bench => body({ ...bench, planes })),
-  );
+  return withPlanes(options, planes => withAgent(join(planes.workdir, 'socks'), bench => body({ ...bench, planes })));
 }
 
 /** A profile of functions with their sources. */
