@@ -8,7 +8,7 @@ import { EMPTY_PROFILE, type Profile } from '../profile.ts';
 import type { Target } from '../target.ts';
 import * as controlPlane from './control-plane.ts';
 import * as dataPlane from './data-plane.ts';
-import { type Failure, invoke, toError } from './data-plane.ts';
+import { describe, type Failure, invoke, toError } from './data-plane.ts';
 import { createPlane, type Plane } from './plane.ts';
 import { listSockets, type SocketFile } from './sockets.ts';
 import { createUpload } from './upload.ts';
@@ -236,19 +236,22 @@ export function createNativeAgent(folder: string, log: Log): Agent {
       } catch (failure) {
         if (isClosed) throw STOPPING;
         const error = toError(failure as Failure, target);
-        if (!upload.isRepeatable || signal.aborted) throw error;
-        if (failure instanceof GrpcError && failure.isRefused && ++refusals < MAX_ATTEMPTS) continue;
-        if (!isTransient(error, target, known, deadline)) throw error;
+        const { isRepeatable } = upload;
+        if (failure instanceof GrpcError && failure.isRefused && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
+        if (!isTransient(error, target, known)) throw error;
+        if (!isRepeatable || Date.now() + SETTLING_STEP_MS >= deadline) {
+          throw new GatewayError('UNAVAILABLE', `${describe(target)}: the data plane is not ready again`, error);
+        }
         await pause(SETTLING_STEP_MS);
       }
     }
   }
 
   /** True for a plane that does not know what it will be told in a moment. */
-  function isTransient({ code }: GatewayError, { type, name }: Target, dp: Known, deadline: number): boolean {
+  function isTransient({ code }: GatewayError, { type, name }: Target, dp: Known): boolean {
     if (code !== 'FUNCTION_NOT_FOUND' && code !== 'SERVICE_NOT_FOUND') return false;
     const list = type === 'service' ? profile.services : profile.functions;
-    if (!list.some(item => item.name === name) || Date.now() + SETTLING_STEP_MS >= deadline) return false;
+    if (!list.some(item => item.name === name)) return false;
     // services we tell it ourselves, functions by way of the control plane
     const teller = code === 'SERVICE_NOT_FOUND' ? dp : told();
     if (teller === undefined || teller.version !== version) return true;
@@ -269,22 +272,20 @@ export function createNativeAgent(folder: string, log: Log): Agent {
       const ready = () => {
         const dp = pick();
         const cp = told();
-        return dp && cp && { dp, cp };
+        return dp && cp && { dp: dp.known.plane, cp: cp.plane };
       };
       const missing = () => {
         if (!isAnyUp('dp')) return 'no data plane is up';
         return isAnyUp('cp') ? 'the control plane has not taken the profile' : 'no control plane is up';
       };
       const { dp, cp } = await until(ready, deadline, missing);
-      const askCp = <T>(method: (connection: Connection, timeoutMs: number) => Promise<T>) =>
-        method(connectionOf(cp.plane), ASK_TIMEOUT_MS);
       await Promise.all([
-        expectHealthy('data plane', async () => dataPlane.checkHealth(dp.connection, ASK_TIMEOUT_MS)),
-        expectHealthy('control plane', async () => askCp(controlPlane.checkHealth)),
+        expectHealthy('data plane', async () => dataPlane.checkHealth(connectionOf(dp), ASK_TIMEOUT_MS)),
+        expectHealthy('control plane', async () => controlPlane.checkHealth(connectionOf(cp), ASK_TIMEOUT_MS)),
       ]);
       const snapshot = async () => {
         if (isClosed) throw STOPPING;
-        return askCp(controlPlane.getWorkerStatsSnapshot);
+        return controlPlane.getWorkerStatsSnapshot(connectionOf(cp), ASK_TIMEOUT_MS);
       };
       await untilWarm(() => profile.functions, snapshot, deadline);
     },

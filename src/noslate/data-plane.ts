@@ -34,8 +34,13 @@ const DEADLINE_GRACE_MS = 50;
 export type Failure = NoslateError | GrpcError | GatewayError;
 
 /** Says a failure as the gateway does. */
-export function toError(failure: Failure, { type, name }: Target): GatewayError {
-  return failure instanceof GatewayError ? failure : fromNoslate(failure, `${type} ${JSON.stringify(name)}`);
+export function toError(failure: Failure, target: Target): GatewayError {
+  return failure instanceof GatewayError ? failure : fromNoslate(failure, describe(target));
+}
+
+/** Names a target to a client. */
+export function describe({ type, name }: Target): string {
+  return `${type} ${JSON.stringify(name)}`;
 }
 
 /**
