@@ -119,6 +119,8 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
         new GatewayError('BAD_RESPONSE', `the function sent less than its content-length of ${contentLength} bytes`),
       );
     } else res.end();
+    clearImmediate(due);
+    socket?.uncork();
   });
   body.on('error', fail);
   res.on('drain', () => body.resume());
@@ -126,7 +128,7 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
   // What is there already leaves in one packet: head, body and end. A head without a body must not wait for it.
   const { socket } = res;
   socket?.cork();
-  setImmediate(() => {
+  const due = setImmediate(() => {
     if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
     socket?.uncork();
   });

@@ -59,7 +59,10 @@ export function createMessageReader(sink: MessageSink, maxBytes: number = MAX_ME
         if (++prefixSize < PREFIX_BYTES) continue;
         prefixSize = 0;
         if (length > maxBytes) {
-          throw new GrpcError(Status.RESOURCE_EXHAUSTED, `received message of ${length} bytes, at most ${maxBytes}`);
+          throw new GrpcError(
+            Status.RESOURCE_EXHAUSTED,
+            `Received message larger than max (${length} vs. ${maxBytes})`,
+          );
         }
         left = length;
         sink.onMessage(length);

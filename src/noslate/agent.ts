@@ -10,7 +10,7 @@ import type { Signal } from '../signal.ts';
 import type { Target } from '../target.ts';
 import * as controlPlane from './control-plane.ts';
 import * as dataPlane from './data-plane.ts';
-import { type Failure, invoke, toError } from './data-plane.ts';
+import { describe, type Failure, invoke, toError } from './data-plane.ts';
 import { createPlane, type Plane } from './plane.ts';
 import { listSockets, type SocketFile } from './sockets.ts';
 import { createUpload } from './upload.ts';
@@ -37,14 +37,16 @@ const SETTLING_STEP_MS = 50;
 const MAX_ATTEMPTS = 4;
 
 const LATE = 'no data plane could take the call before the deadline';
+const STOPPING = new GatewayError('DRAINING', 'the instance is stopping');
 
 /** A plane, and what is known of its socket. */
 interface Known {
   readonly plane: Plane;
   inode: number;
-  /** The version of the profile that it has taken, 0 for none. */
+  /** The version of the profile that it has taken since it came up, 0 for none. */
   version: number;
-  isTelling: boolean;
+  /** The `upSince` for which it is being told, if it is. */
+  tellingSince: number | undefined;
 }
 
 /**
@@ -100,6 +102,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     const plane = createPlane(name, path, {
       onUp() {
         log.info('plane up', { plane: name });
+        // another process, for all we know: it has heard nothing, whatever is still being said to the last one
         known.version = 0;
         lookAgain();
         tell(kind, known);
@@ -111,28 +114,32 @@ export function createNativeAgent(folder: string, log: Log): Agent {
       },
       onCapacity: wake,
     });
-    const known: Known = { plane, inode, version: 0, isTelling: false };
+    const known: Known = { plane, inode, version: 0, tellingSince: undefined };
     plane.connect();
     return known;
   }
 
-  /** Tells a plane what the profile says, until it has taken the latest. */
+  /** Tells a plane what the profile says, until it has taken the latest or is no longer up. */
   async function tell(kind: 'dp' | 'cp', known: Known): Promise<void> {
-    if (known.isTelling) return;
-    known.isTelling = true;
-    while (known.version !== version && known.plane.isUp && !isClosed) {
+    const { plane } = known;
+    const { upSince } = plane;
+    if (known.tellingSince === upSince) return;
+    known.tellingSince = upSince;
+    const isSame = (): boolean => plane.isUp && plane.upSince === upSince;
+    while (isSame() && known.version !== version) {
       const telling = version;
       try {
-        await (kind === 'dp' ? tellServices(known.plane) : tellFunctions(known.plane));
+        await (kind === 'dp' ? tellServices(plane) : tellFunctions(plane));
+        if (!isSame()) return;
         known.version = telling;
         wake();
       } catch (error) {
-        if (!known.plane.isUp) break;
-        log.error('plane does not take the profile', { plane: known.plane.name, error });
-        await new Promise(done => setTimeout(done, AGAIN_MS));
+        if (!isSame()) return;
+        log.error('plane does not take the profile', { plane: plane.name, error });
+        await pause(AGAIN_MS);
       }
     }
-    known.isTelling = false;
+    if (isSame()) known.tellingSince = undefined;
   }
 
   async function tellServices(plane: Plane): Promise<void> {
@@ -162,20 +169,26 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       const late = deadline === undefined ? undefined : setTimeout(onLate, Math.max(0, deadline - Date.now()));
-      function onLate(): void {
-        settle();
-        reject(new GatewayError('UNAVAILABLE', what()));
-      }
       function settle(): void {
         clearTimeout(late);
         waiting.delete(attempt);
         signal?.removeEventListener('abort', onAbort);
       }
-      function onAbort(): void {
+      function fail(error: unknown): void {
         settle();
-        reject(signal?.reason);
+        reject(error);
+      }
+      function onLate(): void {
+        fail(new GatewayError('UNAVAILABLE', what()));
+      }
+      function onAbort(): void {
+        fail(signal?.reason);
       }
       function attempt(): void {
+        if (isClosed) {
+          fail(STOPPING);
+          return;
+        }
         const value = probe();
         if (value === undefined) return;
         settle();
@@ -193,12 +206,13 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   // ---- invocations
 
   /** The data plane with the least to do that can take a call. */
-  function pick(): { plane: Plane; connection: Connection } | undefined {
-    let best: { plane: Plane; connection: Connection } | undefined;
-    for (const { plane } of planes.dp.values()) {
-      if (!plane.isUp || (best !== undefined && plane.load >= best.plane.load)) continue;
+  function pick(): { known: Known; connection: Connection } | undefined {
+    let best: { known: Known; connection: Connection } | undefined;
+    for (const known of planes.dp.values()) {
+      const { plane } = known;
+      if (!plane.isUp || (best !== undefined && plane.load >= best.known.plane.load)) continue;
       const connection = plane.pick();
-      if (connection !== undefined) best = { plane, connection };
+      if (connection !== undefined) best = { known, connection };
     }
     return best;
   }
@@ -211,27 +225,39 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     // node:http announces a request before it has read on: a small body is there one turn later, and
     // travels with the head
     await undefined;
-    for (let attempt = 1; ; attempt++) {
+    const begin = () => {
+      const picked = pick();
+      return picked && { known: picked.known, answer: invoke(picked.connection, target, upload, request) };
+    };
+    for (let refusals = 0; ; ) {
       if (signal.aborted) throw signal.reason;
-      const { plane, connection } = pick() ?? (await until(pick, deadline, () => LATE, signal));
+      // begun as soon as there is room: a moment later another call may have it, or the connection be gone
+      const { known, answer } = begin() ?? (await until(begin, deadline, () => LATE, signal));
       try {
-        return await invoke(connection, target, upload, request);
+        return await answer;
       } catch (failure) {
+        if (isClosed) throw STOPPING;
         const error = toError(failure as Failure, target);
-        if (!upload.isRepeatable() || signal.aborted) throw error;
-        if (failure instanceof GrpcError && failure.isRefused && attempt < MAX_ATTEMPTS) continue;
-        if (!isTransient(error, target, plane, deadline)) throw error;
-        await new Promise(done => setTimeout(done, SETTLING_STEP_MS));
+        const isRepeatable = upload.isRepeatable();
+        if (failure instanceof GrpcError && failure.isRefused && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
+        if (!isTransient(error, target, known)) throw error;
+        if (!isRepeatable || Date.now() + SETTLING_STEP_MS >= deadline) {
+          throw new GatewayError('UNAVAILABLE', `${describe(target)}: the data plane is not ready again`, error);
+        }
+        await pause(SETTLING_STEP_MS);
       }
     }
   }
 
   /** True for a plane that does not know what it will be told in a moment. */
-  function isTransient({ code }: GatewayError, { type, name }: Target, plane: Plane, deadline: number): boolean {
+  function isTransient({ code }: GatewayError, { type, name }: Target, dp: Known): boolean {
     if (code !== 'FUNCTION_NOT_FOUND' && code !== 'SERVICE_NOT_FOUND') return false;
     const list = type === 'service' ? profile.services : profile.functions;
-    const isSettling = performance.now() - plane.upSince < SETTLING_MS && Date.now() + SETTLING_STEP_MS < deadline;
-    return isSettling && list.some(item => item.name === name);
+    if (!list.some(item => item.name === name)) return false;
+    // services we tell it ourselves, functions by way of the control plane
+    const teller = code === 'SERVICE_NOT_FOUND' ? dp : told();
+    if (teller === undefined || teller.version !== version) return true;
+    return performance.now() - Math.max(dp.plane.upSince, teller.plane.upSince) < SETTLING_MS;
   }
 
   look();
@@ -245,15 +271,24 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     },
 
     async warm(deadline) {
-      const { connection } = await until(pick, deadline, () => 'no data plane is up');
-      const { plane } = await until(told, deadline, () =>
-        isAnyUp('cp') ? 'the control plane has not taken the profile' : 'no control plane is up',
-      );
+      const ready = () => {
+        const dp = pick();
+        const cp = told();
+        return dp && cp && { dp: dp.known.plane, cp: cp.plane };
+      };
+      const missing = () => {
+        if (!isAnyUp('dp')) return 'no data plane is up';
+        return isAnyUp('cp') ? 'the control plane has not taken the profile' : 'no control plane is up';
+      };
+      const { dp, cp } = await until(ready, deadline, missing);
       await Promise.all([
-        expectHealthy('data plane', dataPlane.checkHealth(connection, ASK_TIMEOUT_MS)),
-        expectHealthy('control plane', controlPlane.checkHealth(connectionOf(plane), ASK_TIMEOUT_MS)),
+        expectHealthy('data plane', async () => dataPlane.checkHealth(connectionOf(dp), ASK_TIMEOUT_MS)),
+        expectHealthy('control plane', async () => controlPlane.checkHealth(connectionOf(cp), ASK_TIMEOUT_MS)),
       ]);
-      const snapshot = () => controlPlane.getWorkerStatsSnapshot(connectionOf(plane), ASK_TIMEOUT_MS);
+      const snapshot = async () => {
+        if (isClosed) throw STOPPING;
+        return controlPlane.getWorkerStatsSnapshot(connectionOf(cp), ASK_TIMEOUT_MS);
+      };
       await untilWarm(() => profile.functions, snapshot, deadline);
     },
 
@@ -264,6 +299,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
       isClosed = true;
       clearTimeout(timer);
       for (const kind of ['dp', 'cp'] as const) for (const { plane } of planes[kind].values()) plane.close();
+      wake();
     },
   };
 }
@@ -276,14 +312,19 @@ function connectionOf(plane: Plane): Connection {
 }
 
 /** @throws {GatewayError} UNAVAILABLE: a data plane is ill while its circuit breaker is open. */
-async function expectHealthy(name: string, answer: ReturnType<typeof dataPlane.checkHealth>): Promise<void> {
+async function expectHealthy(name: string, ask: () => ReturnType<typeof dataPlane.checkHealth>): Promise<void> {
   let reason: unknown;
   try {
-    const { health, reason: given = '' } = await answer;
+    const { health, reason: given = '' } = await ask();
     if (health === true) return;
     reason = new Error(given);
   } catch (error) {
     reason = error;
   }
   throw new GatewayError('UNAVAILABLE', `the ${name} is not healthy`, reason);
+}
+
+/** While planes are looked for, it is that which keeps the process alive. */
+function pause(ms: number): Promise<void> {
+  return new Promise(done => setTimeout(done, ms).unref());
 }

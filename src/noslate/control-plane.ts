@@ -77,9 +77,15 @@ function isSame(ours: readonly Of<typeof Message>[], theirs: readonly Of<typeof 
   });
 }
 
+/** As a control plane gives it back, which drops what a runtime has no use for. */
 function canonical(profile: Of<typeof Message>): Buffer {
+  const { runtime, handler, initializer, sourceFile, namespace } = profile;
   return Message.encode({
     ...profile,
+    handler: runtime === 'nodejs' ? handler : undefined,
+    initializer: runtime === 'nodejs' ? initializer : undefined,
+    sourceFile: runtime === 'nodejs' ? undefined : sourceFile,
+    namespace: namespace === '' ? undefined : namespace,
     resourceLimit: { ...FUNCTION_DEFAULTS.resourceLimit, ...profile.resourceLimit },
     worker: { ...FUNCTION_DEFAULTS.worker, ...profile.worker },
   });

@@ -35,8 +35,13 @@ const DEADLINE_GRACE_MS = 50;
 export type Failure = NoslateError | GrpcError | GatewayError;
 
 /** Says a failure as the gateway does. */
-export function toError(failure: Failure, { type, name }: Target): GatewayError {
-  return failure instanceof GatewayError ? failure : fromNoslate(failure, `${type} ${JSON.stringify(name)}`);
+export function toError(failure: Failure, target: Target): GatewayError {
+  return failure instanceof GatewayError ? failure : fromNoslate(failure, describe(target));
+}
+
+/** Names a target to a client. */
+export function describe({ type, name }: Target): string {
+  return `${type} ${JSON.stringify(name)}`;
 }
 
 /**
@@ -72,7 +77,8 @@ export function invoke(
       upload.stop();
       call.cancel();
       if (settle()) reject(failure);
-      else body?.destroy(toError(failure, target));
+      // one read may hold the head as well: who waits for it must first be able to listen for errors
+      else setImmediate(() => body?.destroy(toError(failure, target)));
     }
     function onAbort(): void {
       fail(signal.reason as GatewayError);

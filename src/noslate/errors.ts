@@ -103,6 +103,9 @@ const MESSAGES: readonly (readonly [RegExp, PlaneCode])[] = [
 
 /** Messages of gRPC's that say more than its status. */
 const DETAILS: readonly (readonly [RegExp, PlaneCode])[] = [
+  // a data plane that was killed can look like one that ended the call
+  [/^the call ended (inside a message|without a status)/, 'UNAVAILABLE'],
+  [/^the call ended without a response/, 'FUNCTION_FAILED'],
   [/message larger than max/, 'BODY_TOO_LARGE'],
   [/Cancelled on client/, 'CLIENT_GONE'],
 ];

@@ -2,8 +2,8 @@ import { type Connection, openConnection } from '../h2/connection.ts';
 import type { H2Error } from '../h2/error.ts';
 
 /**
- * Connections to one plane at most, besides those that only finish what they have. Stalled responses make a data plane refuse new streams on their
- * connection (10 MB of session memory), not on others.
+ * Connections to one plane at most, besides those that only finish what they have. Stalled responses make a
+ * data plane refuse new streams on their connection (10 MB of session memory), not on others.
  */
 const MAX_CONNECTIONS = 16;
 /** Held by readers that stand still: above this, new calls go to another connection. */
@@ -65,7 +65,8 @@ export function createPlane(name: string, path: string, events: PlaneEvents): Pl
       onCapacity: events.onCapacity,
       onClose(error) {
         connections.delete(connection);
-        if (!isUp || [...connections].some(({ state }) => state !== 'connecting')) return;
+        // one that was drained has its successor on the way, to the same process
+        if (!isUp || connections.size > 0) return;
         isUp = false;
         events.onDown(error);
       },

@@ -74,7 +74,7 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
       let first = kept.length > 1 ? Buffer.concat(kept) : kept[0];
       if (first === undefined && !hasEnded) {
         first = body.read() ?? undefined;
-        hasEnded = body.complete === true && body.readableLength === 0;
+        hasEnded = body.readableEnded || (body.complete === true && body.readableLength === 0);
         if (first !== undefined) keep(first);
       }
       const isTaken = take(first, hasEnded);

@@ -161,8 +161,7 @@ export function socketPath(): string {
 }
 
 /** Listens on a unix socket. */
-export async function listen(): Promise<PeerServer> {
-  const path = socketPath();
+export async function listen(path: string = socketPath()): Promise<PeerServer> {
   const sockets: Socket[] = [];
   const takers: ((socket: Socket) => void)[] = [];
   const server = createServer({ allowHalfOpen: true }, socket => {

@@ -1,0 +1,137 @@
+import { PassThrough, Readable } from 'node:stream';
+import * as assert from 'uvu/assert';
+import { createUpload, type Upload } from '../../src/noslate/upload.ts';
+import { deferred, suite, within } from '../helpers.ts';
+import { openBody, pattern } from './bench.ts';
+
+const KEPT = 256 * 1024;
+const turn = (): Promise<void> => new Promise(done => setImmediate(done));
+
+/** Starts an attempt and collects what it gets. */
+function attempt(upload: Upload, isTaken: () => boolean = () => true) {
+  const chunks: (Buffer | undefined)[] = [];
+  const ended = deferred();
+  upload.start((chunk, isEnd) => {
+    chunks.push(chunk);
+    if (isEnd) ended.resolve();
+    return isTaken();
+  });
+  return {
+    chunks,
+    bytes: () => Buffer.concat(chunks.filter((chunk): chunk is Buffer => chunk !== undefined)),
+    ended: () => within(5000, ended.promise, 'the end of an upload'),
+  };
+}
+
+const uploads = suite('upload');
+
+uploads('should begin with what is there, or with nothing', async () => {
+  const empty = attempt(createUpload(openBody()));
+  assert.equal(empty.chunks, [undefined]);
+  const body = openBody();
+  body.push('one');
+  body.push('two');
+  const filled = attempt(createUpload(body));
+  assert.equal(filled.chunks.map(String), ['onetwo']);
+  body.push('three');
+  await turn();
+  assert.equal(filled.chunks.map(String), ['onetwo', 'three']);
+  body.push(null);
+  await filled.ended();
+  assert.is(filled.chunks.length, 3);
+});
+
+uploads('should end at once for a request that is there as a whole, and for a body that was read before', async () => {
+  const request = Object.assign(openBody(), { complete: true });
+  request.push('all');
+  const whole = attempt(createUpload(request));
+  await whole.ended();
+  assert.equal(whole.chunks.map(String), ['all']);
+  const read = Readable.from([]);
+  for await (const _ of read);
+  await attempt(createUpload(read)).ended();
+});
+
+uploads('should send the same bytes again, and then the rest', async () => {
+  for (const size of [0, 1, KEPT]) {
+    const bytes = pattern(size + 5);
+    const body = openBody();
+    if (size > 0) body.push(bytes.subarray(0, size));
+    const upload = createUpload(body);
+    const first = attempt(upload);
+    await turn();
+    assert.is(upload.isRepeatable(), true);
+    upload.stop();
+    assert.ok(first.bytes().equals(bytes.subarray(0, size)));
+    body.push(bytes.subarray(size));
+    await turn();
+    const second = attempt(upload);
+    body.push(null);
+    await second.ended();
+    assert.ok(second.bytes().equals(bytes), `${size} bytes`);
+    assert.ok(first.bytes().equals(bytes.subarray(0, size)));
+  }
+});
+
+uploads('should send again a body that had come to its end', async () => {
+  const body = openBody();
+  body.push('all');
+  body.push(null);
+  const upload = createUpload(body);
+  await attempt(upload).ended();
+  upload.stop();
+  const again = attempt(upload);
+  await again.ended();
+  assert.is(String(again.bytes()), 'all');
+});
+
+uploads('should not be repeatable once more is gone than is kept', async () => {
+  const body = openBody();
+  body.push(Buffer.alloc(KEPT));
+  const upload = createUpload(body);
+  attempt(upload);
+  assert.is(upload.isRepeatable(), true);
+  body.push('x');
+  await turn();
+  assert.is(upload.isRepeatable(), false);
+});
+
+uploads('should stand still when a chunk is not taken, and go on', async () => {
+  let isTaken = false;
+  const body = new PassThrough();
+  body.write('one');
+  const upload = createUpload(body);
+  const { chunks, ended } = attempt(upload, () => isTaken);
+  body.write('two');
+  body.write('three');
+  await turn();
+  const before = chunks.length;
+  assert.ok(before < 3, `${before} chunks`);
+  await turn();
+  assert.is(chunks.length, before);
+  isTaken = true;
+  upload.resume();
+  body.end();
+  await ended();
+  assert.is(chunks.map(chunk => chunk ?? '').join(''), 'onetwothree');
+});
+
+uploads('should leave the rest unread after a stop, to whoever wants it', async () => {
+  const body = openBody();
+  body.push('one');
+  const upload = createUpload(body);
+  const { chunks } = attempt(upload);
+  upload.stop();
+  upload.resume();
+  body.push('two');
+  await turn();
+  assert.equal(chunks.map(String), ['one']);
+  assert.is(body.isPaused(), true);
+  assert.equal([body.listenerCount('data'), body.listenerCount('end')], [0, 0]);
+  body.resume();
+  // again: the answer is over, and the rest runs out
+  upload.stop();
+  assert.is(body.isPaused(), false);
+});
+
+uploads.run();
