@@ -18,7 +18,9 @@ await build({
   ...common,
   entryPoints: ['src/main.ts'],
   outfile: 'dist/server.js',
-  banner: { js: '#!/usr/bin/env node' },
+  // strict once for all, not once in each module
+  banner: { js: '#!/usr/bin/env node\n"use strict";' },
+  tsconfigRaw: { compilerOptions: { alwaysStrict: false, verbatimModuleSyntax: true } },
   define: { VERSION: JSON.stringify(version) },
   minify: true,
   sourcemap: 'linked',
