@@ -21,6 +21,8 @@ const DOWNLOAD_ROUNDS = isQuick ? 1 : 5;
 const STALL_MS = isQuick ? 1000 : 5000;
 
 const CONNECTIONS = 32;
+/** Requests to each target before the first round of a load: V8 has compiled by then what it ever will. */
+const WARM_UP = isQuick ? 2000 : 20_000;
 /** Requests a second that each target can answer. */
 const RATE = 1000;
 /** Longest run of a load besides its own time, ms. */
@@ -104,9 +106,9 @@ async function measureStarts() {
   ];
 }
 
-/** Has autocannon send as fast as the target answers. */
-async function fullSpeed(port) {
-  const options = ['-j', '-c', CONNECTIONS, '-d', LOAD_SECONDS, '-m', 'POST', '-b', String(BODY)].map(String);
+/** Has autocannon send as fast as the target answers: for a time (`-d`, seconds), or so many (`-a`). */
+async function autocannon(port, ...limit) {
+  const options = ['-j', '-c', CONNECTIONS, ...limit, '-m', 'POST', '-b', String(BODY)].map(String);
   const file = require.resolve('autocannon/autocannon.js');
   const result = await ask(file, [...options, `http://127.0.0.1:${port}/`], LOAD_SECONDS * 1000 + GRACE_MS);
   const failed = result.non2xx + result.errors + result.timeouts;
@@ -120,7 +122,11 @@ function paced(port) {
 
 async function measureLoad() {
   const targets = await startAll({ ours: gateway('native', '@echo'), floor, rival: rival('@echo') });
-  for (const { port } of Object.values(targets)) await expectEcho(port, BODY);
+  for (const { port } of Object.values(targets)) {
+    await expectEcho(port, BODY);
+    // by number: what answers fewer in a round must not be measured colder
+    await autocannon(port, '-a', WARM_UP);
+  }
   const by =
     generate =>
     async (name, { child, port }) => {
@@ -131,7 +137,11 @@ async function measureLoad() {
       return { cpu: (cpu / answered) * 1e6, rate: answered / seconds };
     };
   say(`1 KiB POST, ${CONNECTIONS} connections, full speed, ${LOAD_ROUNDS} rounds of ${LOAD_SECONDS} s`);
-  const full = await interleave(LOAD_ROUNDS, targets, by(fullSpeed));
+  const full = await interleave(
+    LOAD_ROUNDS,
+    targets,
+    by(port => autocannon(port, '-d', LOAD_SECONDS)),
+  );
   say(`1 KiB POST, ${RATE}/s, ${LOAD_ROUNDS} rounds of ${LOAD_SECONDS} s`);
   const even = await interleave(LOAD_ROUNDS, targets, by(paced));
   const peak = Object.fromEntries(
