@@ -100,7 +100,20 @@ function checkHead({ status, headers }: TriggerResponse): ResponseHead {
 function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, contentLength: number): void {
   const { res } = exchange;
 
+  // What is there already leaves in one packet: head, body and end. A head without a body must not wait for it.
+  const { socket } = res;
+  socket?.cork();
+  const due = setImmediate(() => {
+    if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
+    socket?.uncork();
+  });
+  function release(): void {
+    clearImmediate(due);
+    socket?.uncork();
+  }
   function fail(reason: unknown): void {
+    // destroyed as it is, the socket would drop what the client is to have
+    release();
     body.destroy();
     respondError(gateway, exchange, reason);
   }
@@ -118,20 +131,14 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
       fail(
         new GatewayError('BAD_RESPONSE', `the function sent less than its content-length of ${contentLength} bytes`),
       );
-    } else res.end();
-    clearImmediate(due);
-    socket?.uncork();
+    } else {
+      res.end();
+      release();
+    }
   });
   body.on('error', fail);
   res.on('drain', () => body.resume());
   res.on('close', () => body.destroy());
-  // What is there already leaves in one packet: head, body and end. A head without a body must not wait for it.
-  const { socket } = res;
-  socket?.cork();
-  const due = setImmediate(() => {
-    if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
-    socket?.uncork();
-  });
 }
 
 /** Lets a body that has no reader run out, or cancels it when it does not: nobody else would end it. */
