@@ -1,5 +1,7 @@
 import { requestBlock, unaryCall } from '../grpc/call.ts';
 import { frameMessage } from '../grpc/message.ts';
+import { GrpcError } from '../grpc/status.ts';
+import * as Status from '../grpc/status-code.ts';
 import type { Connection } from '../h2/connection.ts';
 import { FUNCTION_DEFAULTS, type FunctionProfile, type KeyValuePair } from '../profile.ts';
 import {
@@ -9,7 +11,9 @@ import {
   type Of,
   PlaneHealthyResponse,
   SetFunctionProfileRequest,
+  SetFunctionProfileResponse,
   SetPlatformEnvironmentVariablesRequest,
+  SetPlatformEnvironmentVariablesResponse,
   WorkerStatsSnapshotResponse,
 } from './messages.ts';
 
@@ -39,7 +43,8 @@ export async function setFunctionProfile(
   );
   if (isSame(profiles, current.profiles ?? [])) return false;
   const request = SetFunctionProfileRequest.encode({ profiles, mode: 'IMMEDIATELY' });
-  await unaryCall(connection, SET_FUNCTION_PROFILE, frameMessage(request), timeoutMs);
+  const answer = await unaryCall(connection, SET_FUNCTION_PROFILE, frameMessage(request), timeoutMs);
+  expectSet('function profiles', SetFunctionProfileResponse.decode(answer));
   return true;
 }
 
@@ -50,7 +55,13 @@ export async function setPlatformEnvironmentVariables(
   timeoutMs: number,
 ): Promise<void> {
   const request = frameMessage(SetPlatformEnvironmentVariablesRequest.encode({ envs }));
-  await unaryCall(connection, SET_PLATFORM_ENVIRONMENT_VARIABLES, request, timeoutMs);
+  const answer = await unaryCall(connection, SET_PLATFORM_ENVIRONMENT_VARIABLES, request, timeoutMs);
+  expectSet('environment variables', SetPlatformEnvironmentVariablesResponse.decode(answer));
+}
+
+/** 0.25 always says that it has set them; a release that says otherwise must not be taken at its status alone. */
+function expectSet(what: string, { set }: { readonly set?: boolean | undefined }): void {
+  if (set === false) throw new GrpcError(Status.FAILED_PRECONDITION, `the control plane refuses the ${what}`);
 }
 
 /** Asks for the workers of every function. @throws {GrpcError} rejected. */
