@@ -21,3 +21,8 @@ export function parseTarget(text: string): Target {
 export function formatTarget({ type, name }: Target): string {
   return type === 'service' ? `service:${name}` : name;
 }
+
+/** Writes `function "NAME"` or `service "NAME"`, as messages for the client say it. */
+export function describeTarget({ type, name }: Target): string {
+  return `${type} ${JSON.stringify(name)}`;
+}

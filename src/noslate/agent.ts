@@ -7,10 +7,10 @@ import type { Connection } from '../h2/connection.ts';
 import type { Log } from '../log.ts';
 import { EMPTY_PROFILE, type Profile } from '../profile.ts';
 import type { Signal } from '../signal.ts';
-import type { Target } from '../target.ts';
+import { describeTarget, type Target } from '../target.ts';
 import * as controlPlane from './control-plane.ts';
 import * as dataPlane from './data-plane.ts';
-import { describe, type Failure, invoke, toError } from './data-plane.ts';
+import { type Failure, invoke, toError } from './data-plane.ts';
 import { createPlane, type Plane } from './plane.ts';
 import { listSockets, type SocketFile } from './sockets.ts';
 import { createUpload } from './upload.ts';
@@ -242,7 +242,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         if (failure instanceof GrpcError && failure.isRefused && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
         if (!isTransient(error, target, known)) throw error;
         if (!isRepeatable || Date.now() + SETTLING_STEP_MS >= deadline) {
-          throw new GatewayError('UNAVAILABLE', `${describe(target)}: the data plane is not ready again`, error);
+          throw new GatewayError('UNAVAILABLE', `${describeTarget(target)}: the data plane is not ready again`, error);
         }
         await pause(SETTLING_STEP_MS);
       }

@@ -7,7 +7,7 @@ import * as Status from '../grpc/status-code.ts';
 import type { Connection } from '../h2/connection.ts';
 import { Inlet } from '../inlet.ts';
 import type { ServiceProfile } from '../profile.ts';
-import type { Target } from '../target.ts';
+import { describeTarget, type Target } from '../target.ts';
 import { fromNoslate, type NoslateError } from './errors.ts';
 import { InvokeRequest, type Of, PlaneHealthyResponse, ServiceProfilesAccessor } from './messages.ts';
 import { createResponseReader } from './response.ts';
@@ -36,12 +36,7 @@ export type Failure = NoslateError | GrpcError | GatewayError;
 
 /** Says a failure as the gateway does. */
 export function toError(failure: Failure, target: Target): GatewayError {
-  return failure instanceof GatewayError ? failure : fromNoslate(failure, describe(target));
-}
-
-/** Names a target to a client. */
-export function describe({ type, name }: Target): string {
-  return `${type} ${JSON.stringify(name)}`;
+  return failure instanceof GatewayError ? failure : fromNoslate(failure, describeTarget(target));
 }
 
 /**

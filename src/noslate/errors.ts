@@ -37,24 +37,24 @@ type PlaneCode = Extract<
   | 'TIMEOUT'
 >;
 
-/** What the client is told. */
-const WORDS: Readonly<Record<PlaneCode, (target: string) => string>> = {
-  FUNCTION_NOT_FOUND: target => `${target}: no such function on the data plane`,
-  SERVICE_NOT_FOUND: target => `${target}: no such service on the data plane`,
-  BODY_TOO_LARGE: target => `${target}: expected no message above 10 MiB on the way there or back`,
-  RATE_LIMITED: target => `${target}: the rate limit was passed`,
-  CLIENT_GONE: target => `${target}: the request was broken off`,
-  INTERNAL: target => `${target}: the data plane failed in a way that is not known`,
-  FUNCTION_FAILED: target => `${target} failed`,
-  INVALID_RUNTIME: target => `${target}: its runtime is not known to the control plane`,
-  CODE_UNAVAILABLE: target => `${target}: its code could not be found or read`,
-  INITIALIZER_FAILED: target => `${target}: its worker could not be started`,
-  WORKER_EXITED: target => `${target}: its worker exited`,
-  UNAVAILABLE: target => `${target}: no data plane could serve it`,
-  QUEUE_TIMEOUT: target => `${target}: no worker became free before the deadline`,
-  NO_WORKER: target => `${target}: no worker is free and no more can be started`,
-  INITIALIZER_TIMEOUT: target => `${target}: its worker was not initialized in time`,
-  TIMEOUT: target => `${target} gave no answer by the deadline`,
+/** What the client is told, behind the target's name. */
+const WORDS: Readonly<Record<PlaneCode, string>> = {
+  FUNCTION_NOT_FOUND: ': no such function on the data plane',
+  SERVICE_NOT_FOUND: ': no such service on the data plane',
+  BODY_TOO_LARGE: ': expected no message above 10 MiB on the way there or back',
+  RATE_LIMITED: ': the rate limit was passed',
+  CLIENT_GONE: ': the request was broken off',
+  INTERNAL: ': the data plane failed in a way that is not known',
+  FUNCTION_FAILED: ' failed',
+  INVALID_RUNTIME: ': its runtime is not known to the control plane',
+  CODE_UNAVAILABLE: ': its code could not be found or read',
+  INITIALIZER_FAILED: ': its worker could not be started',
+  WORKER_EXITED: ': its worker exited',
+  UNAVAILABLE: ': no data plane could serve it',
+  QUEUE_TIMEOUT: ': no worker became free before the deadline',
+  NO_WORKER: ': no worker is free and no more can be started',
+  INITIALIZER_TIMEOUT: ': its worker was not initialized in time',
+  TIMEOUT: ' gave no answer by the deadline',
 };
 
 /** noslated's CanonicalCode, without those that say no more than that the function failed. */
@@ -125,7 +125,7 @@ const DETAILS: readonly (readonly [RegExp, PlaneCode])[] = [
  */
 export function fromNoslate(error: NoslateError, target: string): GatewayError {
   const code = codeOf(error);
-  return new GatewayError(code, WORDS[code](target), causeOf(error));
+  return new GatewayError(code, target + WORDS[code], causeOf(error));
 }
 
 /**

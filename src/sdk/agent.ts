@@ -2,8 +2,10 @@ import type { Readable } from 'node:stream';
 import type { Agent, Metadata, TriggerResponse } from '../agent.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import { createUrls, type Urls } from '../noslate/urls.ts';
 import { untilWarm } from '../noslate/warm.ts';
 import { EMPTY_PROFILE, type Profile } from '../profile.ts';
+import { describeTarget, type Target } from '../target.ts';
 import { type Call, startCall } from './call.ts';
 import { loadClient } from './client.ts';
 import { toSdkMetadata } from './metadata.ts';
@@ -30,23 +32,26 @@ export function createSdkAgent(noslatePath: string, log: Log): Agent {
   closed.catch(() => {});
   let isClosed = false;
   let profile: Profile = EMPTY_PROFILE;
+  let urls: Urls = createUrls(profile);
 
   function start(
     method: 'invoke' | 'invokeService',
-    target: string,
-    isRegistered: boolean,
-    name: string,
+    target: Target,
+    registered: readonly { readonly name: string }[],
     body: Readable,
     metadata: Metadata,
   ): Promise<TriggerResponse> {
     if (isClosed) return Promise.reject(stopping);
     if (metadata.signal.aborted) return Promise.reject(metadata.signal.reason);
+    const { name } = target;
+    const isRegistered = registered.some(item => item.name === name);
+    const request = toSdkMetadata({ ...metadata, url: urls(target, metadata) });
     const line = {
-      send: (input: Readable) => client[method](name, input, toSdkMetadata(metadata)),
+      send: (input: Readable) => client[method](name, input, request),
       roundTrip: () => client.checkDataPlaneHealth(),
       isReturning: () => isRegistered && profiles.isReturning(),
     };
-    const call = startCall(target, line, body, metadata, () => calls.delete(call));
+    const call = startCall(describeTarget(target), line, body, metadata, () => calls.delete(call));
     calls.add(call);
     return call.response;
   }
@@ -55,6 +60,7 @@ export function createSdkAgent(noslatePath: string, log: Log): Agent {
     async setProfile(next) {
       await Promise.race([profiles.set(next), closed]);
       profile = next;
+      urls = createUrls(next);
     },
 
     async warm(deadline) {
@@ -66,13 +72,11 @@ export function createSdkAgent(noslatePath: string, log: Log): Agent {
     },
 
     async invoke(name, body, metadata) {
-      const isRegistered = profile.functions.some(item => item.name === name);
-      return start('invoke', `function ${JSON.stringify(name)}`, isRegistered, name, body, metadata);
+      return start('invoke', { type: 'function', name }, profile.functions, body, metadata);
     },
 
     async invokeService(name, body, metadata) {
-      const isRegistered = profile.services.some(item => item.name === name);
-      return start('invokeService', `service ${JSON.stringify(name)}`, isRegistered, name, body, metadata);
+      return start('invokeService', { type: 'service', name }, profile.services, body, metadata);
     },
 
     async close() {

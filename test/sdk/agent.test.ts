@@ -306,6 +306,21 @@ calls('should tell the function what it is told of the request', async () => {
   });
 });
 
+calls('should give an aworker an absolute URL', async () => {
+  await withAgent(async ({ agent }) => {
+    const aworker = { name: 'f', runtime: 'aworker', url: 'file:///f', signature: '1', sourceFile: 'f.js' } as const;
+    await within(5000, agent.setProfile({ ...EMPTY_PROFILE, functions: [aworker] }), 'the profile');
+    const seen = deferred<string>();
+    planes.handlers.set('f', async ({ url }) => {
+      seen.resolve(url);
+      return answer();
+    });
+    const request = metadata({ url: '/p?q', headers: ['Host', 'h:1'] });
+    await within(5000, agent.invoke('f', noBody(), request), 'the head');
+    assert.is(await within(5000, seen.promise, 'the call'), 'http://h:1/p?q');
+  });
+});
+
 calls('should run the function of a service', async () => {
   const folder = project(
     { f: 'exports.handler = async (ctx, req, res) => res.end("f");' },
