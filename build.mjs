@@ -37,8 +37,8 @@ rmSync('dist/profile.cjs');
 if (process.argv.includes('--test')) {
   rmSync('dist-test', { recursive: true, force: true });
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
-  // beside the tests, the process of the test planes, and a stand-in for Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)
-  const programs = ['planes/main.ts', 'sdk/noslate/index.ts'];
+  // beside the tests, the process of the test planes, a container with both, and a stand-in for Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)
+  const programs = ['planes/main.ts', 'planes/container.ts', 'sdk/noslate/index.ts'];
   await build({
     ...common,
     entryPoints: [...tests, ...programs].map(file => `test/${file}`),

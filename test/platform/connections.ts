@@ -1,0 +1,100 @@
+import { Agent, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { pipeline, type Readable } from 'node:stream';
+import type { HeaderPairs } from './headers.ts';
+
+/** One request to a container. */
+export interface Exchange {
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  readonly headers: HeaderPairs;
+  /** Undefined sends none. A body without Content-Length goes in chunks. */
+  readonly body?: Readable | undefined;
+  /** Ends the exchange: aborted before the head it rejects, after it the body fails. */
+  readonly signal: AbortSignal;
+  /** An end by the signal resets the connection, which closes it otherwise. */
+  readonly reset?: boolean;
+}
+
+/** The connections of FC to one instance: pooled, and closed by nobody but the container. */
+export interface Connections {
+  /** Resolves with the head. Rejects when the connection breaks before it. */
+  exchange(exchange: Exchange): Promise<IncomingMessage>;
+  /** A connection of its own, for what is no plain request. */
+  open(): Socket;
+  close(): void;
+}
+
+/**
+ * Opens connections to an instance as they are needed, and keeps each for the next request.
+ *
+ * @param idleSeconds - FC's own idle limit; 0 is none.
+ */
+export function createConnections(host: string, port: number, idleSeconds: number): Connections {
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: Number.POSITIVE_INFINITY });
+  const sockets = new Set<Socket>();
+  // Node's own would heed the container's `Keep-Alive: timeout=5` and close in time; FC does not
+  Object.assign(agent, {
+    keepSocketAlive(socket: Socket): boolean {
+      socket.setTimeout(idleSeconds * 1000, () => socket.destroy());
+      return true;
+    },
+    reuseSocket(socket: Socket, next: ClientRequest): void {
+      next.reusedSocket = true;
+      socket.setTimeout(0);
+    },
+  });
+  return {
+    exchange({ method, path, headers, body, signal, reset = false }) {
+      return new Promise((resolve, reject) => {
+        const outgoing = request({ agent, host, port, method, path, headers: grouped(headers), setHost: false });
+        const abort = (): void => {
+          if (reset && outgoing.socket !== null) resetSocket(outgoing.socket);
+          outgoing.destroy(new Error('aborted'));
+        };
+        if (signal.aborted) abort();
+        signal.addEventListener('abort', abort);
+        outgoing.on('close', () => signal.removeEventListener('abort', abort));
+        outgoing.on('socket', socket => {
+          if (!sockets.has(socket)) socket.once('close', () => sockets.delete(socket));
+          sockets.add(socket);
+        });
+        outgoing.on('response', response => {
+          // who has been given the body hears of its end there; without a listener it would end this process
+          response.on('error', () => {});
+          resolve(response);
+        });
+        outgoing.on('error', reject);
+        if (body === undefined) outgoing.end();
+        else
+          pipeline(body, outgoing, error => {
+            if (error && !outgoing.destroyed) outgoing.destroy(error);
+          });
+      });
+    },
+    open: () => connect(port, host),
+    close() {
+      agent.destroy();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+/** Headers as node:http wants them: those of one name together. */
+function grouped(headers: HeaderPairs): OutgoingHttpHeaders {
+  const result = new Map<string, [string, string | string[]]>();
+  for (const [name, value] of headers) {
+    const before = result.get(name.toLowerCase());
+    if (before === undefined) result.set(name.toLowerCase(), [name, value]);
+    else before[1] = [...(typeof before[1] === 'string' ? [before[1]] : before[1]), value];
+  }
+  return Object.fromEntries(result.values());
+}
+
+/** Ends a connection with RST where Node can, from 18.3 on, else with FIN. */
+export function resetSocket(socket: Socket): void {
+  const resettable: Socket & { resetAndDestroy?(): void } = socket;
+  if (resettable.resetAndDestroy === undefined) socket.destroy();
+  else resettable.resetAndDestroy();
+}

@@ -1,0 +1,40 @@
+import { type FcError, platformError } from './answers.ts';
+import type { HeaderPairs } from './headers.ts';
+
+/** FC's limits, bytes. @see FC contract §6 */
+export const LIMITS = {
+  headers: 8 * 1024,
+  path: 4 * 1024,
+  syncBody: 32 * 1024 * 1024,
+  asyncBody: 128 * 1024,
+  logTail: 4 * 1024,
+} as const;
+
+/** FC's methods of an HTTP trigger. */
+export const METHODS: readonly string[] = ['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH', 'OPTIONS'];
+
+/** FC makes a request again on another connection when one breaks, but only these. @see FC contract §1 */
+export const REPEATABLE: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE'];
+
+/** Why FC does not even look for an instance; undefined if it does. */
+export function refusal(request: {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: HeaderPairs;
+}): FcError | undefined {
+  const size = request.headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  if (size > LIMITS.headers) {
+    return platformError('InvalidArgument', 400, `request headers: expected at most ${LIMITS.headers} bytes`);
+  }
+  if (Buffer.byteLength(request.path) > LIMITS.path) {
+    return platformError('InvalidArgument', 400, `request path: expected at most ${LIMITS.path} bytes`);
+  }
+  if (!METHODS.includes(request.method)) {
+    return platformError('MethodNotAllowed', 405, `method ${request.method}: expected ${METHODS.join(', ')}`);
+  }
+  return undefined;
+}
+
+/** The answer to a body over the limit. */
+export const tooLarge = (limit: number): FcError =>
+  platformError('EntityTooLarge', 400, `request body: expected at most ${limit} bytes`);

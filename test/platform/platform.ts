@@ -1,0 +1,546 @@
+import type { IncomingMessage } from 'node:http';
+import { PassThrough, pipeline, type Readable, Transform } from 'node:stream';
+import { type Answer, errorAnswer, FcError, platformError } from './answers.ts';
+import type { Exchange } from './connections.ts';
+import { commonHeaders, fromClient, type HeaderPairs, header, isReserved, pairs, requestId } from './headers.ts';
+import { type Instance, startInstance } from './instance.ts';
+import { createLife, type Life } from './life.ts';
+import { LIMITS, REPEATABLE, refusal, tooLarge } from './limits.ts';
+import { type FunctionOptions, type FunctionSettings, functionSettings } from './settings.ts';
+
+/** How a caller wants it. @see FC contract §2, "Invocation type at the caller" */
+interface CallOptions {
+  readonly invocationType?: 'Sync' | 'Async';
+  /** `Tail`: the last 4 KiB that the instance printed come as `X-Fc-Log-Result`. */
+  readonly logType?: 'None' | 'Tail';
+  /** The caller leaves. */
+  readonly signal?: AbortSignal;
+}
+
+/** InvokeFunction. */
+export interface EventCall extends CallOptions {
+  readonly payload?: Buffer;
+}
+
+/** A request to an HTTP trigger. */
+export interface HttpCall extends CallOptions {
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  readonly headers?: HeaderPairs;
+  /** Without Content-Length it goes on in chunks. */
+  readonly body?: Readable;
+}
+
+/** The caller has left; there is nobody to answer. */
+export class ClientGone extends Error {}
+
+/** Function Compute, with one function. */
+export interface Platform {
+  readonly settings: FunctionSettings;
+  readonly life: Life;
+  /** Those that have not ended. */
+  instances(): readonly Instance[];
+  /** @throws {ClientGone} rejected. Whatever else happens is an answer. */
+  invoke(call?: EventCall): Promise<Answer>;
+  /**
+   * The head of the answer; the call is over when its body has been read or destroyed.
+   *
+   * @throws {ClientGone} rejected. Whatever else happens is an answer.
+   */
+  http(call: HttpCall): Promise<Answer>;
+  /**
+   * An instance with a free slot, counted in; the caller releases it. For what is no plain request.
+   *
+   * @throws {FcError} rejected: no instance could be had. {ClientGone} rejected.
+   */
+  acquire(requestId: string, signal?: AbortSignal): Promise<Instance>;
+  /** Starts instances until there are so many, or stops those that are too many. They freeze. */
+  scale(count: number): Promise<void>;
+  /** Stops all instances. Resolves when no process is left. */
+  stop(): Promise<void>;
+}
+
+/** Someone who waits for a slot. */
+interface Waiter {
+  /** The instance that was started for him. He takes whichever has room first. */
+  readonly instance: Promise<Instance>;
+  resolve(instance: Instance): void;
+  reject(error: unknown): void;
+}
+
+/** An invocation on an instance, from slot to slot. */
+interface Invocation {
+  readonly requestId: string;
+  readonly instance: Instance;
+  /** What FC ends it with: the exchange's signal. */
+  readonly signal: AbortSignal;
+  readonly begun: number;
+  readonly logBegun: number;
+  timedOut(): boolean;
+  /** Ends it, once. `cause` is for who looks at the platform, not for the caller. */
+  end(status: number, errorType?: string, cause?: unknown): void;
+}
+
+/** Plays FC's part for one function. Nothing is started before the first call. */
+export function createPlatform(options: FunctionOptions): Platform {
+  const settings = functionSettings(options);
+  const { switches } = settings;
+  const life = createLife();
+  const { tell } = life;
+  const instances = new Set<Instance>();
+  /** Those on their way; what they become decides what their waiters get. */
+  const starting = new Set<Promise<Instance>>();
+  /** Those whose initializer has failed, and which the next call tries again. */
+  const uninitialized = new Set<Instance>();
+  /** Of the quota. */
+  let taken = 0;
+  let queue: Waiter[] = [];
+  let stopped = false;
+  life.on(({ event }) => {
+    if (event === 'healthy') pump();
+  });
+
+  const hasRoomIfHealthy = ({ state, inFlight }: Instance): boolean =>
+    state === 'ready' && inFlight < settings.instanceConcurrency;
+  const hasRoom = (instance: Instance): boolean => instance.healthy && hasRoomIfHealthy(instance);
+
+  /** One that is awake costs no thaw. */
+  function pick(): Instance | undefined {
+    const free = [...instances].filter(hasRoom);
+    return free.find(({ frozen }) => !frozen) ?? free[0];
+  }
+
+  function pump(): void {
+    for (let free = pick(); free !== undefined && queue.length > 0; free = pick()) {
+      free.take();
+      queue.shift()?.resolve(free);
+    }
+  }
+
+  async function acquire(id: string, client?: AbortSignal): Promise<Instance> {
+    if (client?.aborted === true) throw new ClientGone();
+    if (stopped) throw platformError('FunctionNotFound', 404, 'the function has been deleted');
+    const free = queue.length === 0 ? pick() : undefined;
+    if (free !== undefined) {
+      free.take();
+      return free;
+    }
+    const target = [...starting].find(one => waitersOf(one).length < settings.instanceConcurrency) ?? begin(id);
+    if (target === undefined) {
+      if ([...instances].some(hasRoomIfHealthy)) {
+        throw platformError('FunctionUnhealthy', switches.startErrorStatus, 'no instance passes its health check');
+      }
+      throw platformError('ResourceExhausted', 429, `expected at most ${settings.maxInstances} instances`);
+    }
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = { instance: target, resolve, reject };
+      queue.push(waiter);
+      client?.addEventListener('abort', () => {
+        queue = queue.filter(other => other !== waiter);
+        reject(new ClientGone());
+      });
+    });
+  }
+
+  const waitersOf = (start: Promise<Instance>): Waiter[] => queue.filter(({ instance }) => instance === start);
+
+  /** Starts an instance, or prepares one that was kept after its initializer failed; undefined above the quota. */
+  function begin(id: string): Promise<Instance> | undefined {
+    const [kept] = uninitialized;
+    if (kept === undefined && taken >= settings.maxInstances) return undefined;
+    const start = kept === undefined ? launch() : Promise.resolve(kept);
+    const prepared = start.then(instance => prepare(instance, id));
+    starting.add(prepared);
+    prepared.then(
+      instance => {
+        starting.delete(prepared);
+        pump();
+        // it was started for nobody, or for one who has left
+        if (instance.inFlight === 0) {
+          instance.take();
+          instance.release(requestId(settings));
+        }
+      },
+      error => {
+        starting.delete(prepared);
+        const failed = waitersOf(prepared);
+        queue = queue.filter(waiter => !failed.includes(waiter));
+        for (const waiter of failed) waiter.reject(error);
+      },
+    );
+    return prepared;
+  }
+
+  async function launch(): Promise<Instance> {
+    taken += 1;
+    if (taken > 1) tell('scaled', { instances: taken });
+    const instance = await startInstance(settings, tell);
+    instances.add(instance);
+    if (stopped) instance.stop('deleted');
+    instance.exited.then(() => {
+      taken -= 1;
+      instances.delete(instance);
+      uninitialized.delete(instance);
+    });
+    return instance;
+  }
+
+  async function prepare(instance: Instance, id: string): Promise<Instance> {
+    uninitialized.delete(instance);
+    try {
+      await instance.prepare(id);
+    } catch (error) {
+      const initializer = error instanceof FcError && error.code === 'InitializationError';
+      if (initializer && switches.initFailure === 'keep') uninitialized.add(instance);
+      else instance.stop('start failed');
+      throw error;
+    }
+    return instance;
+  }
+
+  function release(instance: Instance, id: string): void {
+    instance.release(id);
+    pump();
+  }
+
+  /** Takes a slot and lets FC's clock run; the callback ends the invocation, or its answer's body does. */
+  async function invocation<T>(
+    id: string,
+    fields: Readonly<Record<string, unknown>>,
+    client: AbortSignal | undefined,
+    perform: (invocation: Invocation) => Promise<T>,
+  ): Promise<T> {
+    const instance = await acquire(id, client);
+    const controller = new AbortController();
+    const begun = Date.now();
+    let timedOut = false;
+    let ended = false;
+    tell('request', { instance: instance.id, requestId: id, ...fields });
+    const timer = setTimeout(() => {
+      timedOut = true;
+      controller.abort();
+      if (switches.timeoutKills === 'yes') instance.stop('timeout');
+    }, settings.timeout * 1000);
+    const end: Invocation['end'] = (status, errorType, cause) => {
+      if (ended) return;
+      ended = true;
+      clearTimeout(timer);
+      client?.removeEventListener('abort', leave);
+      const ms = Date.now() - begun;
+      tell('answer', { instance: instance.id, requestId: id, status, ms, errorType, cause: cause && String(cause) });
+      release(instance, id);
+    };
+    const leave = (): void => {
+      // the container goes on, for nobody
+      if (switches.clientCancel === 'finish') return;
+      controller.abort();
+      end(499);
+      // one that serves a single request may be stuck in it; FC does not wait to see
+      if (settings.instanceConcurrency === 1 && settings.healthCheck === undefined) instance.stop('client gone');
+    };
+    client?.addEventListener('abort', leave);
+    const { signal } = controller;
+    const logBegun = instance.logLength;
+    const work = perform({ requestId: id, instance, signal, begun, logBegun, timedOut: () => timedOut, end });
+    return client === undefined ? work : Promise.race([work, goneOf(client)]);
+  }
+
+  const send = ({ signal, instance }: Invocation, exchange: Omit<Exchange, 'signal'>): Promise<IncomingMessage> =>
+    instance.connections.exchange({ ...exchange, signal, reset: switches.clientCancel === 'reset' });
+
+  /** What a call that got no whole answer is told. @see FC contract §1.1, §4.1 */
+  async function broken(call: Invocation, client: AbortSignal | undefined, kind: 'event' | 'http'): Promise<FcError> {
+    if (client?.aborted === true) throw new ClientGone();
+    const memory = `${call.instance.peakMemory().toFixed(2)}MB`;
+    const [status, text] = call.timedOut()
+      ? [switches.timeoutStatus, `Function time out after ${settings.timeout} seconds (maxMemoryUsage: ${memory})`]
+      : [
+          502,
+          `Process exited unexpectedly before completing request (duration: ${Date.now() - call.begun}ms, maxMemoryUsage: ${memory})`,
+        ];
+    return new FcError('function', 'UnhandledInvocationError', kind === 'event' ? 200 : status, text);
+  }
+
+  /** An answer, whatever happened; but for a client that has left. */
+  async function answered(id: string, work: () => Promise<Answer>): Promise<Answer> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof FcError)) throw error;
+      tell('answer', { requestId: id, status: error.status, errorType: error.code });
+      return errorAnswer(settings, error, id, undefined);
+    }
+  }
+
+  async function once(id: string, { payload, signal, logType }: EventCall, retryCount: number): Promise<Answer> {
+    return invocation(id, { kind: 'event', bytes: payload?.length ?? 0 }, signal, async call => {
+      const { instance } = call;
+      try {
+        const body = payload ?? Buffer.alloc(0);
+        const response = await send(call, {
+          method: 'POST',
+          path: '/invoke',
+          headers: [
+            ['Host', `21.0.0.1:${instance.port}`],
+            ['Content-Type', 'application/octet-stream'],
+            ...commonHeaders(settings, { requestId: id, controlPath: '/invoke', retryCount }),
+            ['Content-Length', String(body.length)],
+          ],
+          body: readable(body),
+        });
+        const chunks: Buffer[] = [];
+        let length = 0;
+        for await (const chunk of response as AsyncIterable<Buffer>) {
+          chunks.push(chunk);
+          length += chunk.length;
+          if (switches.maxResponse > 0 && length > switches.maxResponse) {
+            throw platformError('ResponseTooLarge', 502, `response: expected at most ${switches.maxResponse} bytes`);
+          }
+        }
+        if (signal?.aborted === true) throw new ClientGone();
+        const errorType = failureOf(response) ? 'UnhandledInvocationError' : undefined;
+        const tail = logType === 'Tail' ? instance.logTail(call.logBegun) : undefined;
+        call.end(200, errorType);
+        return {
+          status: 200,
+          headers: [
+            ['Content-Type', 'application/octet-stream'],
+            ['Content-Length', String(length)],
+            ['X-Fc-Request-Id', id],
+            ['X-Fc-Instance-Id', instance.id],
+            ['X-Fc-Invocation-Duration', String(Date.now() - call.begun)],
+            ['X-Fc-Max-Memory-Usage', instance.peakMemory().toFixed(2)],
+            ...(errorType === undefined ? [] : [['X-Fc-Error-Type', errorType] as const]),
+            ...(tail === undefined ? [] : [['X-Fc-Log-Result', Buffer.from(tail).toString('base64')] as const]),
+          ],
+          body: readable(Buffer.concat(chunks)),
+          requestId: id,
+          instance: instance.id,
+          errorType,
+        };
+      } catch (error) {
+        const known = error instanceof FcError ? error : await broken(call, signal, 'event').catch(gone => gone);
+        if (!(known instanceof FcError)) {
+          call.end(499);
+          throw known;
+        }
+        call.end(known.status, known.code, error);
+        return errorAnswer(settings, known, id, instance.id);
+      }
+    });
+  }
+
+  /** `x-fc-status` decides where there is one. @see FC contract §4.1 */
+  function failureOf(response: IncomingMessage): boolean {
+    const told = response.headers['x-fc-status'];
+    if (told !== undefined) return !/^2/.test(String(told));
+    return switches.plainFailure === 'error' && !isSuccess(response.statusCode);
+  }
+
+  /** Accepted at once, done later, and again if it fails. */
+  function later(id: string, attempt: (retryCount: number) => Promise<Answer>): Answer {
+    const work = async (): Promise<void> => {
+      for (let count = 0; count <= settings.asyncRetries; count++) {
+        if (count > 0) tell('retry', { requestId: id, count });
+        const answer = await attempt(count).catch(() => undefined);
+        answer?.body.resume();
+        if (answer !== undefined && answer.errorType === undefined && answer.status < 500) return;
+      }
+    };
+    work();
+    return {
+      status: 202,
+      headers: [
+        ['Content-Length', '0'],
+        ['X-Fc-Request-Id', id],
+      ],
+      body: readable(Buffer.alloc(0)),
+      requestId: id,
+      instance: undefined,
+      errorType: undefined,
+    };
+  }
+
+  async function exchange(id: string, call: HttpCall, body: Readable | undefined, retry: boolean): Promise<Answer> {
+    const { method, path, signal } = call;
+    return invocation(id, { kind: 'http', method, path }, signal, async one => {
+      const { instance } = one;
+      const [pathname = '/'] = path.split('?');
+      const headers = call.headers ?? [];
+      try {
+        const response = await send(one, {
+          method,
+          path,
+          headers: [
+            ...(header(headers, 'host') === undefined
+              ? [['Host', `${settings.name}-abcdefghij.${settings.region}.fcapp.run`] as const]
+              : []),
+            ...fromClient(headers),
+            ...commonHeaders(settings, { requestId: id, controlPath: '/http-invoke', path: pathname }),
+            ...(body !== undefined && header(headers, 'content-length') === undefined
+              ? [['Transfer-Encoding', 'chunked'] as const]
+              : []),
+          ],
+          body,
+        });
+        return relay(one, call, response);
+      } catch (error) {
+        if (error instanceof FcError) {
+          one.end(error.status, error.code);
+          return errorAnswer(settings, error, id, instance.id);
+        }
+        const failed = await broken(one, signal, 'http').catch(gone => gone);
+        if (!(failed instanceof FcError)) {
+          one.end(499);
+          throw failed;
+        }
+        const again = retry && !one.timedOut() && body === undefined && REPEATABLE.includes(method);
+        one.end(failed.status, failed.code, error);
+        if (!again) return errorAnswer(settings, failed, id, instance.id);
+        tell('retry', { requestId: id, method });
+        return exchange(id, call, body, false);
+      }
+    });
+  }
+
+  /** The body as far as the caller may have it. One who has left does not keep the container from ending. */
+  function passOn(response: IncomingMessage, client: AbortSignal | undefined): Readable {
+    const body = counting(switches.maxResponse || Number.POSITIVE_INFINITY, 'response');
+    // nobody may be listening when it breaks off
+    body.on('error', () => {});
+    if (switches.clientCancel !== 'finish') {
+      pipeline(response, body, () => {});
+      return body;
+    }
+    response.pipe(body);
+    response.on('close', () => {
+      if (!response.complete) body.destroy(new Error('the container broke off'));
+    });
+    const drain = (): void => {
+      response.unpipe(body);
+      response.resume();
+    };
+    body.on('close', drain);
+    if (client?.aborted === true) drain();
+    return body;
+  }
+
+  /** The container's answer as the caller gets it; the invocation ends with the body. */
+  function relay(one: Invocation, call: HttpCall, response: IncomingMessage): Answer {
+    const { requestId: id, instance } = one;
+    const status = response.statusCode ?? 0;
+    const given = pairs(response.rawHeaders);
+    const forbidden = given.find(pair => isReserved(settings, pair) && !HARMLESS.has(pair[0].toLowerCase()));
+    const problem =
+      forbidden !== undefined && switches.reservedHeaders === 'reject'
+        ? platformError('InvalidResponse', 502, `response header ${forbidden[0]}: expected none that is reserved`)
+        : settings.domain === 'default' && status >= 300 && status < 400 && status !== 304
+          ? platformError('ExternalRedirectForbidden', 400, 'redirects are forbidden on this domain')
+          : undefined;
+    if (problem !== undefined) {
+      response.destroy();
+      throw problem;
+    }
+    const body = passOn(response, call.signal);
+    response.on('close', () => one.end(response.complete ? status : one.timedOut() ? switches.timeoutStatus : 502));
+    const length = response.headers['content-length'];
+    return {
+      status,
+      headers: [
+        ...given.filter(pair => !isReserved(settings, pair)),
+        ...cors(call.headers ?? [], given),
+        ...(length === undefined ? [] : [['Content-Length', length] as const]),
+        ...(settings.domain === 'default' ? [['Content-Disposition', 'attachment'] as const] : []),
+        ['X-Fc-Request-Id', id],
+      ],
+      body,
+      requestId: id,
+      instance: instance.id,
+      errorType: undefined,
+    };
+  }
+
+  return {
+    settings,
+    life,
+    instances: () => [...instances],
+    acquire,
+    async invoke(call = {}) {
+      const id = requestId(settings);
+      const limit = call.invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody;
+      return answered(id, async () => {
+        if ((call.payload?.length ?? 0) > limit) throw tooLarge(limit);
+        if (call.invocationType !== 'Async') return once(id, call, 0);
+        return later(id, count => answered(id, () => once(id, call, count)));
+      });
+    },
+    async http(call) {
+      const id = requestId(settings);
+      return answered(id, async () => {
+        const refused = refusal({ headers: [], ...call });
+        if (refused !== undefined) throw refused;
+        const told = header(call.headers ?? [], 'content-length');
+        if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
+        const body = call.body?.pipe(counting(LIMITS.syncBody, 'request'));
+        if (call.invocationType !== 'Async') return exchange(id, call, body, true);
+        return later(id, () => answered(id, () => exchange(id, call, body, false)));
+      });
+    },
+    async scale(count) {
+      const surplus = [...instances].slice(count);
+      const starts = Array.from({ length: Math.max(0, count - taken) }, () => begin(requestId(settings)));
+      await Promise.all([...surplus.map(instance => instance.stop('scaled in')), ...starts]);
+      if (surplus.length > 0) tell('scaled', { instances: taken });
+    },
+    async stop() {
+      stopped = true;
+      for (const waiter of queue)
+        waiter.reject(platformError('FunctionNotFound', 404, 'the function has been deleted'));
+      queue = [];
+      const all = (): Promise<unknown> => Promise.all([...instances].map(instance => instance.stop('deleted')));
+      await all();
+      // one that was about to be there
+      await Promise.allSettled(starting);
+      await all();
+    },
+  };
+}
+
+/** Rejects when the client leaves. */
+const goneOf = (client: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => client.addEventListener('abort', () => reject(new ClientGone())));
+
+const isSuccess = (status: number | undefined): boolean => status !== undefined && status >= 200 && status < 300;
+
+/** What node:http and every other server sends, and FC replaces without a word. */
+const HARMLESS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'server', 'transfer-encoding']);
+
+/** FC answers for CORS where the function does not. @see FC contract §4.2 */
+function cors(request: HeaderPairs, response: HeaderPairs): HeaderPairs {
+  const origin = header(request, 'origin');
+  if (origin === undefined || response.some(([name]) => /^access-control-/i.test(name))) return [];
+  return [
+    ['Access-Control-Allow-Origin', origin],
+    ['Access-Control-Allow-Credentials', 'true'],
+    ['Access-Control-Expose-Headers', 'Date,X-Fc-Request-Id,X-Fc-Error-Type'],
+  ];
+}
+
+/** Passes bytes on, up to a limit. */
+function counting(limit: number, what: string): Transform {
+  let bytes = 0;
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      bytes += chunk.length;
+      if (bytes > limit) done(what === 'request' ? tooLarge(limit) : new Error(`${what}: more than ${limit} bytes`));
+      else done(null, chunk);
+    },
+  });
+}
+
+function readable(bytes: Buffer): Readable {
+  const stream = new PassThrough();
+  stream.end(bytes);
+  return stream;
+}

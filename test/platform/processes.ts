@@ -1,0 +1,56 @@
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** A process and all below it, each before its children. Where there is no /proc, the process alone. */
+export function tree(pid: number): number[] {
+  const found = [pid];
+  for (const parent of found) found.push(...children(parent));
+  return found;
+}
+
+function children(pid: number): number[] {
+  return list(`/proc/${pid}/task`).flatMap(task =>
+    (readProc(`/proc/${pid}/task/${task}/children`) ?? '').split(' ').filter(Boolean).map(Number),
+  );
+}
+
+/** The processes that have been given a variable, and their descendants' descendants, whoever their parent is now. */
+export function holders(name: string, value: string): number[] {
+  const wanted = `${name}=${value}`;
+  return list('/proc')
+    .filter(entry => /^\d+$/.test(entry))
+    .filter(pid => readProc(`/proc/${pid}/environ`)?.split('\0').includes(wanted))
+    .map(Number);
+}
+
+/** Sends a signal to each that is still there. */
+export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // it has ended by itself
+    }
+  }
+}
+
+/** The most memory that a process has had, MB; 0 where nobody tells. */
+export function peakMemory(pid: number): number {
+  const [, kilobytes = 0] = /^VmHWM:\s+(\d+) kB$/m.exec(readProc(`/proc/${pid}/status`) ?? '') ?? [];
+  return Number(kilobytes) / 1024;
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function readProc(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
