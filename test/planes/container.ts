@@ -22,7 +22,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => se
 
 async function main(): Promise<void> {
   const log = createLog('json');
-  await startDataPlane({ workdir, id: 0, log, knobs: { ...KNOBS } });
+  // Noslate's holds all that a slow client does not read; then its memory would be all one sees
+  await startDataPlane({ workdir, id: 0, log, knobs: { ...KNOBS, heedBackpressure: true } });
   await startControlPlane({ workdir, id: 0, log });
 }
 

@@ -26,25 +26,30 @@ export interface Connections {
   close(): void;
 }
 
+/** What Node lets an agent of one's own decide. @see Node.js, `agent.keepSocketAlive`, `agent.reuseSocket` */
+interface Reuse {
+  keepSocketAlive(socket: Socket): boolean;
+  reuseSocket(socket: Socket, request: ClientRequest): void;
+}
+
 /**
  * Opens connections to an instance as they are needed, and keeps each for the next request.
  *
  * @param idleSeconds - FC's own idle limit; 0 is none.
  */
 export function createConnections(host: string, port: number, idleSeconds: number): Connections {
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: Number.POSITIVE_INFINITY });
+  const agent: Agent & Partial<Reuse> = new Agent({ keepAlive: true, maxFreeSockets: Number.POSITIVE_INFINITY });
   const sockets = new Set<Socket>();
+  const reuse = agent.reuseSocket?.bind(agent);
   // Node's own would heed the container's `Keep-Alive: timeout=5` and close in time; FC does not
-  Object.assign(agent, {
-    keepSocketAlive(socket: Socket): boolean {
-      socket.setTimeout(idleSeconds * 1000, () => socket.destroy());
-      return true;
-    },
-    reuseSocket(socket: Socket, next: ClientRequest): void {
-      next.reusedSocket = true;
-      socket.setTimeout(0);
-    },
-  });
+  agent.keepSocketAlive = socket => {
+    socket.setTimeout(idleSeconds * 1000);
+    return true;
+  };
+  agent.reuseSocket = (socket, next) => {
+    socket.setTimeout(0);
+    reuse?.(socket, next);
+  };
   return {
     exchange({ method, path, headers, body, signal, reset = false }) {
       return new Promise((resolve, reject) => {
@@ -57,8 +62,10 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
         signal.addEventListener('abort', abort);
         outgoing.on('close', () => signal.removeEventListener('abort', abort));
         outgoing.on('socket', socket => {
-          if (!sockets.has(socket)) socket.once('close', () => sockets.delete(socket));
+          if (sockets.has(socket)) return;
           sockets.add(socket);
+          socket.once('close', () => sockets.delete(socket));
+          socket.on('timeout', () => socket.destroy());
         });
         outgoing.on('response', response => {
           // who has been given the body hears of its end there; without a listener it would end this process

@@ -31,6 +31,9 @@ function credentials(salt: string): { id: string; secret: string; token: string 
 
 const FIXED = credentials('fixed');
 
+/** What must never be seen outside the container: in no log, no error, no answer. */
+export const FIXED_CREDENTIALS: readonly string[] = [FIXED.id, FIXED.secret, FIXED.token];
+
 /** Variables that FC gives a container. @see FC contract §8 */
 export function environment(settings: FunctionSettings, instance: string, port: number): Record<string, string> {
   const { flavour, role, service } = settings;

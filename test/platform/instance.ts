@@ -69,7 +69,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   const connections = createConnections(HOST, port, switches.pooledIdle);
   const say: Tell = (event, fields) => tell(event, { instance: id, ...fields });
 
-  const [file = '', ...args] = settings.command.map(part => part.replaceAll('PORT', String(port)));
+  const [file = '', ...args] = settings.command.map(part => part.replaceAll('{port}', String(port)));
   say('starting', { command: [file, ...args].join(' '), port });
   const started = Date.now();
   const child = spawn(file, args, {
@@ -126,7 +126,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       await probe();
       if (state !== 'starting') throw failure;
       state = 'accepting';
-      say('accepting', { ms: Date.now() - started });
+      say('accepting', { port, ms: Date.now() - started });
     }
     if (state === 'accepting') {
       if (initializer !== undefined) await initialize(request, initializer.timeout);
@@ -277,7 +277,10 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     clearTimeout(checks);
     clearTimeout(idle);
     say('stopping', { reason });
-    if (inFlight > 0) await Promise.race([new Promise<void>(done => waiting.add(done)), exited]);
+    if (inFlight > 0) {
+      const drained = new Promise<void>(done => waiting.add(done));
+      await Promise.race([drained, exited, idly(settings.timeout * 1000)]);
+    }
     thaw();
     if (before === 'ready' && settings.preStop !== undefined && isRunning()) {
       const own = requestId(settings);
@@ -286,7 +289,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     }
     if (isRunning() && switches.sigterm === 'yes') {
       child.kill('SIGTERM');
-      await Promise.race([exited, pause(switches.stopGrace * 1000)]);
+      await Promise.race([exited, idly(switches.stopGrace * 1000)]);
     }
     if (isRunning()) child.kill('SIGKILL');
     await exited;
@@ -326,7 +329,11 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       inFlight += 1;
       turn += 1;
       clearTimeout(idle);
-      thaw();
+      // the request is on its way before the processes run again: a server whose timers had closed its connection
+      // meanwhile closes it in the face of the request, as the real ones do
+      setImmediate(() => {
+        if (inFlight > 0) thaw();
+      });
     },
     release(request) {
       inFlight -= 1;
@@ -422,5 +429,8 @@ async function text(response: IncomingMessage, limit: number): Promise<string> {
   for await (const chunk of response) body = (body + String(chunk)).slice(0, limit);
   return body;
 }
+
+/** A pause that keeps no process from ending. */
+const idly = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms).unref());
 
 const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms));

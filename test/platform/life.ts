@@ -3,6 +3,7 @@ export interface LifeEvent {
   /** ms since the platform was started. */
   readonly at: number;
   readonly event:
+    | 'listening'
     | 'starting'
     | 'accepting'
     | 'initialized'
@@ -38,6 +39,9 @@ export interface Life {
   until(test: (event: LifeEvent) => boolean): Promise<LifeEvent>;
 }
 
+/** What is kept; a platform may run for days. */
+const MAX_EVENTS = 200_000;
+
 /** Keeps what is told, and passes it on. */
 export function createLife(): Life {
   const started = Date.now();
@@ -48,6 +52,7 @@ export function createLife(): Life {
     tell(event, fields) {
       const entry: LifeEvent = { at: Date.now() - started, event, ...fields };
       events.push(entry);
+      if (events.length > MAX_EVENTS) events.splice(0, MAX_EVENTS / 2);
       for (const listener of [...listeners]) listener(entry);
     },
     on: listener => void listeners.add(listener),

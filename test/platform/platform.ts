@@ -69,6 +69,9 @@ interface Waiter {
   reject(error: unknown): void;
 }
 
+/** What a call's events say of it. */
+type Fields = Readonly<Record<string, unknown>>;
+
 /** An invocation on an instance, from slot to slot. */
 interface Invocation {
   readonly requestId: string;
@@ -207,7 +210,7 @@ export function createPlatform(options: FunctionOptions): Platform {
   /** Takes a slot and lets FC's clock run; the callback ends the invocation, or its answer's body does. */
   async function invocation<T>(
     id: string,
-    fields: Readonly<Record<string, unknown>>,
+    fields: Fields,
     client: AbortSignal | undefined,
     perform: (invocation: Invocation) => Promise<T>,
   ): Promise<T> {
@@ -228,7 +231,8 @@ export function createPlatform(options: FunctionOptions): Platform {
       clearTimeout(timer);
       client?.removeEventListener('abort', leave);
       const ms = Date.now() - begun;
-      tell('answer', { instance: instance.id, requestId: id, status, ms, errorType, cause: cause && String(cause) });
+      const why = { errorType, cause: cause && String(cause) };
+      tell('answer', { instance: instance.id, requestId: id, ...fields, status, ms, ...why });
       release(instance, id);
     };
     const leave = (): void => {
@@ -263,12 +267,12 @@ export function createPlatform(options: FunctionOptions): Platform {
   }
 
   /** An answer, whatever happened; but for a client that has left. */
-  async function answered(id: string, work: () => Promise<Answer>): Promise<Answer> {
+  async function answered(id: string, fields: Fields, work: () => Promise<Answer>): Promise<Answer> {
     try {
       return await work();
     } catch (error) {
       if (!(error instanceof FcError)) throw error;
-      tell('answer', { requestId: id, status: error.status, errorType: error.code });
+      tell('answer', { requestId: id, ...fields, status: error.status, errorType: error.code });
       return errorAnswer(settings, error, id, undefined);
     }
   }
@@ -469,22 +473,24 @@ export function createPlatform(options: FunctionOptions): Platform {
     async invoke(call = {}) {
       const id = requestId(settings);
       const limit = call.invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody;
-      return answered(id, async () => {
+      const fields = { kind: 'event', bytes: call.payload?.length ?? 0 };
+      return answered(id, fields, async () => {
         if ((call.payload?.length ?? 0) > limit) throw tooLarge(limit);
         if (call.invocationType !== 'Async') return once(id, call, 0);
-        return later(id, count => answered(id, () => once(id, call, count)));
+        return later(id, count => answered(id, fields, () => once(id, call, count)));
       });
     },
     async http(call) {
       const id = requestId(settings);
-      return answered(id, async () => {
+      const fields = { kind: 'http', method: call.method, path: call.path };
+      return answered(id, fields, async () => {
         const refused = refusal({ headers: [], ...call });
         if (refused !== undefined) throw refused;
         const told = header(call.headers ?? [], 'content-length');
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
         const body = call.body?.pipe(counting(LIMITS.syncBody, 'request'));
         if (call.invocationType !== 'Async') return exchange(id, call, body, true);
-        return later(id, () => answered(id, () => exchange(id, call, body, false)));
+        return later(id, () => answered(id, fields, () => exchange(id, call, body, false)));
       });
     },
     async scale(count) {

@@ -1,0 +1,101 @@
+// `npm run conformance`: the FC contract as checks, against any server.
+import { resolve } from 'node:path';
+import { FlagError, type FlagTable, flagHelp, parseFlags } from '../flags.ts';
+import type { Flavour } from '../settings.ts';
+import { FUNCTION } from './check.ts';
+import { CHECKS, type Result, runChecks, type Subject } from './run.ts';
+
+/** As sysexits.h: the command was used wrongly. */
+const EXIT_USAGE = 64;
+
+const FLAGS = {
+  command: { value: 'COMMAND', meaning: 'the server; it listens on $FC_CUSTOM_LISTEN_PORT, for which {port} stands' },
+  agent: {
+    value: 'local|native|sdk|all',
+    default: 'local',
+    allowed: /^(local|native|sdk|all)$/,
+    meaning: 'of ours, without --command',
+  },
+  express: { value: undefined, meaning: "the samples' Express server, as an example of what fails" },
+  fc: { value: '2.0|3.0|both', default: 'both', allowed: /^(2\.0|3\.0|both)$/, meaning: 'generation of FC' },
+  only: { value: 'TEXT', default: '', meaning: 'checks whose id has this in it' },
+  list: { value: undefined, meaning: 'list the checks, and run none' },
+  json: { value: undefined, meaning: 'results as JSON, for machines' },
+} as const satisfies FlagTable;
+
+const HELP = `Checks whether a server keeps to Function Compute's contract with custom containers.
+
+  npm run conformance -- [options]
+
+${flagHelp(FLAGS)}
+
+${FUNCTION}
+`;
+
+const here = (file: string): string => resolve(__dirname, '../../..', file);
+
+/** Ours, by agent. */
+function ours(agent: string): Subject {
+  const config = here('test/platform/conformance/function/noslate.json');
+  const container = here('dist-test/planes/container.js');
+  const server = agent === 'native' ? container : here('dist/server.js');
+  return {
+    command: [process.execPath, server, '--config', config],
+    environment: { SERVER_AGENT: agent, ...(agent === 'sdk' && { NOSLATE_PATH: here('dist-test/sdk/noslate') }) },
+  };
+}
+
+function subjects(flags: { command: string | undefined; agent: string; express: boolean }): [string, Subject][] {
+  if (flags.command !== undefined) return [['', { command: ['/bin/sh', '-c', `exec ${flags.command}`] }]];
+  if (flags.express) {
+    return [['express', { command: [process.execPath, here('test/platform/conformance/express.cjs')] }]];
+  }
+  const agents = flags.agent === 'all' ? ['local', 'native', 'sdk'] : [flags.agent];
+  return agents.map(agent => [agent, ours(agent)]);
+}
+
+async function main(): Promise<void> {
+  const flags = parseFlags(FLAGS, process.argv.slice(2));
+  if (flags.help) return void process.stdout.write(HELP);
+  const checks = CHECKS.filter(({ id }) => id.includes(flags.only));
+  if (checks.length === 0) throw new FlagError(`--only: expected part of a check's id, got "${flags.only}"`);
+  const say = (text: string): void => void process.stdout.write(`${text}\n`);
+  if (flags.list) {
+    for (const { id, level, title, source } of checks)
+      say(`${id.padEnd(26)} ${level.padEnd(6)}  ${title}  (${source})`);
+    return;
+  }
+  const flavours: Flavour[] = flags.fc === '2.0' ? ['2.0'] : flags.fc === '3.0' ? ['3.0'] : ['3.0', '2.0'];
+  const all: { subject: string; flavour: Flavour; result: Result }[] = [];
+  for (const [subject, server] of subjects(flags)) {
+    for (const flavour of flavours) {
+      if (!flags.json) say(`\nFC ${flavour}${subject && `, ${subject}`}`);
+      const results = await runChecks(server, flavour, checks, result => {
+        if (!flags.json) say(line(result));
+      });
+      all.push(...results.map(result => ({ subject, flavour, result })));
+    }
+  }
+  const failed = all.filter(({ result }) => result.failure !== undefined).length;
+  if (flags.json) say(JSON.stringify(all.map(record), null, 2));
+  else say(`\n${all.length - failed} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+function line({ check, failure }: Result): string {
+  if (failure === undefined) return `  ok    ${check.id.padEnd(26)} ${check.title}`;
+  const { id, title, contract, source, level } = check;
+  return `  FAIL  ${id.padEnd(26)} ${title} (${level})\n          ${failure}\n          ${contract} ${source}`;
+}
+
+function record({ subject, flavour, result }: { subject: string; flavour: Flavour; result: Result }): object {
+  const { check, failure, ms } = result;
+  const { id, title, contract, source, level } = check;
+  const outcome = failure === undefined ? 'passed' : 'failed';
+  return { subject, flavour, id, level, title, contract, source, outcome, ...(failure && { failure }), ms };
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`conformance: ${error instanceof Error ? error.message : error}\n`);
+  process.exitCode = EXIT_USAGE;
+});

@@ -1,0 +1,109 @@
+import { createPlatform, type Platform } from '../platform.ts';
+import type { Flavour, FunctionOptions } from '../settings.ts';
+import { CALLS } from './calls.ts';
+import type { Check, Context } from './check.ts';
+import { LIFE } from './life.ts';
+import { FLOWS } from './streams.ts';
+
+/** All of them, in the order of an instance's life. */
+export const CHECKS: readonly Check[] = [...LIFE, ...CALLS, ...FLOWS];
+
+/** The server under test. */
+export interface Subject {
+  readonly command: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** How a check went. */
+export interface Result {
+  readonly check: Check;
+  /** Why it failed; undefined if it did not. */
+  readonly failure: string | undefined;
+  readonly ms: number;
+}
+
+/** Longest time of one check. */
+const CHECK_MS = 40_000;
+/** They wait more than they compute. */
+const AT_A_TIME = 5;
+
+/**
+ * Runs checks against a server, several at a time.
+ *
+ * @param tell - is given each result as it comes.
+ */
+export async function runChecks(
+  subject: Subject,
+  flavour: Flavour,
+  checks: readonly Check[],
+  tell: (result: Result) => void,
+): Promise<readonly Result[]> {
+  const make = (options: Partial<FunctionOptions>): Platform =>
+    createPlatform({
+      flavour,
+      timeout: 30,
+      ...options,
+      command: subject.command,
+      environment: { ...subject.environment, ...options.environment },
+      switches: { stopGrace: 5, ...options.switches },
+    });
+  const shared = make({ instanceConcurrency: 200, initializer: { timeout: 10 }, maxInstances: 1 });
+  // one that cannot start fails the checks that need it, each with the reason
+  await shared.scale(1).catch(() => {});
+
+  async function one(check: Check): Promise<Result> {
+    const own: Platform[] = [];
+    const context: Context = {
+      flavour,
+      shared,
+      platform(options = {}) {
+        const platform = make(options);
+        own.push(platform);
+        return platform;
+      },
+    };
+    const begun = Date.now();
+    let failure: string | undefined;
+    try {
+      await within(CHECK_MS, check.run(context));
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+    }
+    const result = { check, failure, ms: Date.now() - begun };
+    tell(result);
+    for (const platform of own) for (const instance of platform.instances()) instance.thaw();
+    await Promise.all(own.map(platform => platform.stop()));
+    return result;
+  }
+
+  const results: Result[] = [];
+  const known = checks.filter(check => check.flavour === undefined || check.flavour === flavour);
+  const run = async (queue: Check[], atATime: number): Promise<void> => {
+    const work = async (): Promise<void> => {
+      for (let check = queue.shift(); check !== undefined; check = queue.shift()) results.push(await one(check));
+    };
+    await Promise.all(Array.from({ length: atATime }, work));
+  };
+  await run(
+    known.filter(({ alone }) => alone !== true),
+    AT_A_TIME,
+  );
+  await run(
+    known.filter(({ alone }) => alone === true),
+    1,
+  );
+  await shared.stop();
+  return results;
+}
+
+async function within(ms: number, promise: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no end within ${ms / 1000} s`)), ms);
+  });
+  try {
+    await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
