@@ -73,11 +73,10 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
           resolve(response);
         });
         outgoing.on('error', reject);
+        // that the body has failed is the reason, not that the connection ends with it
+        body?.on('error', reject);
         if (body === undefined) outgoing.end();
-        else
-          pipeline(body, outgoing, error => {
-            if (error && !outgoing.destroyed) outgoing.destroy(error);
-          });
+        else pipeline(body, outgoing, () => {});
       });
     },
     open: () => connect(port, host),

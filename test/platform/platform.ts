@@ -32,6 +32,9 @@ export interface HttpCall extends CallOptions {
   readonly body?: Readable;
 }
 
+/** How long a process may take to end after its connections have. */
+const DYING_MS = 250;
+
 /** The caller has left; there is nobody to answer. */
 export class ClientGone extends Error {}
 
@@ -256,6 +259,7 @@ export function createPlatform(options: FunctionOptions): Platform {
   /** What a call that got no whole answer is told. @see FC contract §1.1, §4.1 */
   async function broken(call: Invocation, client: AbortSignal | undefined, kind: 'event' | 'http'): Promise<FcError> {
     if (client?.aborted === true) throw new ClientGone();
+    await dying(call);
     const memory = `${call.instance.peakMemory().toFixed(2)}MB`;
     const [status, text] = call.timedOut()
       ? [switches.timeoutStatus, `Function time out after ${settings.timeout} seconds (maxMemoryUsage: ${memory})`]
@@ -264,6 +268,11 @@ export function createPlatform(options: FunctionOptions): Platform {
           `Process exited unexpectedly before completing request (duration: ${Date.now() - call.begun}ms, maxMemoryUsage: ${memory})`,
         ];
     return new FcError('function', 'UnhandledInvocationError', kind === 'event' ? 200 : status, text);
+  }
+
+  /** A connection that broke may be the first sign of a process that ends; one that is ending gets no more calls. */
+  async function dying({ instance, timedOut }: Invocation): Promise<void> {
+    if (!timedOut()) await Promise.race([instance.exited, pause(DYING_MS)]);
   }
 
   /** An answer, whatever happened; but for a client that has left. */
@@ -447,7 +456,10 @@ export function createPlatform(options: FunctionOptions): Platform {
       throw problem;
     }
     const body = passOn(response, call.signal);
-    response.on('close', () => one.end(response.complete ? status : one.timedOut() ? switches.timeoutStatus : 502));
+    response.on('close', async () => {
+      if (!response.complete && call.signal?.aborted !== true) await dying(one);
+      one.end(response.complete ? status : one.timedOut() ? switches.timeoutStatus : 502);
+    });
     const length = response.headers['content-length'];
     return {
       status,
@@ -512,6 +524,8 @@ export function createPlatform(options: FunctionOptions): Platform {
     },
   };
 }
+
+const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms));
 
 /** Rejects when the client leaves. */
 const goneOf = (client: AbortSignal): Promise<never> =>

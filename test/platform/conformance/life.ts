@@ -5,7 +5,7 @@ import { resetSocket } from '../connections.ts';
 import { commonHeaders } from '../headers.ts';
 import type { LifeEvent } from '../life.ts';
 import type { Platform } from '../platform.ts';
-import { type Check, expect, expectThat, http, invoke, pause, whole } from './check.ts';
+import { type Check, expect, expectThat, http, invoke, pause, whole, wishPath } from './check.ts';
 
 /** Longer than the 5 s after which node:http, by default, closes an idle connection. */
 const FROZEN_MS = 7000;
@@ -308,11 +308,9 @@ const STOP: readonly Check[] = [
     level: 'should',
     async run({ platform }) {
       const fc = platform({ freeze: false });
-      const answer = http(fc, { sleep: 1000, body: 'finished' });
-      await fc.life.until(({ event }) => event === 'request');
-      await pause(300);
+      const answer = await fc.http({ method: 'GET', path: wishPath({ chunks: { count: 2, size: 5, every: 500 } }) });
       process.kill(fc.instances()[0]?.pid ?? 0, 'SIGTERM');
-      expect('the answer', (await answer).text, 'finished');
+      expect('bytes of the answer', (await whole(answer)).bytes.length, 10);
       const { code } = await fc.life.until(({ event }) => event === 'exited');
       expect('the exit code', code, 0);
     },
