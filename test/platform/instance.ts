@@ -126,7 +126,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       await probe();
       if (state !== 'starting') throw failure;
       state = 'accepting';
-      say('accepting', { ms: Date.now() - started });
+      say('accepting', { port, ms: Date.now() - started });
     }
     if (state === 'accepting') {
       if (initializer !== undefined) await initialize(request, initializer.timeout);

@@ -263,18 +263,24 @@ export function createPlatform(options: FunctionOptions): Platform {
   }
 
   /** An answer, whatever happened; but for a client that has left. */
-  async function answered(id: string, work: () => Promise<Answer>): Promise<Answer> {
+  async function answered(
+    id: string,
+    fields: Readonly<Record<string, unknown>>,
+    work: () => Promise<Answer>,
+  ): Promise<Answer> {
     try {
       return await work();
     } catch (error) {
       if (!(error instanceof FcError)) throw error;
-      tell('answer', { requestId: id, status: error.status, errorType: error.code });
+      const { status, code, message } = error;
+      tell('answer', { requestId: id, ...fields, status, errorType: code, message });
       return errorAnswer(settings, error, id, undefined);
     }
   }
 
-  async function once(id: string, { payload, signal, logType }: EventCall, retryCount: number): Promise<Answer> {
-    return invocation(id, { kind: 'event', bytes: payload?.length ?? 0 }, signal, async call => {
+  async function once(id: string, event: EventCall, retryCount: number): Promise<Answer> {
+    const { payload, signal, logType } = event;
+    return invocation(id, ofEvent(event), signal, async call => {
       const { instance } = call;
       try {
         const body = payload ?? Buffer.alloc(0);
@@ -364,7 +370,7 @@ export function createPlatform(options: FunctionOptions): Platform {
 
   async function exchange(id: string, call: HttpCall, body: Readable | undefined, retry: boolean): Promise<Answer> {
     const { method, path, signal } = call;
-    return invocation(id, { kind: 'http', method, path }, signal, async one => {
+    return invocation(id, ofRequest(call), signal, async one => {
       const { instance } = one;
       const [pathname = '/'] = path.split('?');
       const headers = call.headers ?? [];
@@ -469,22 +475,22 @@ export function createPlatform(options: FunctionOptions): Platform {
     async invoke(call = {}) {
       const id = requestId(settings);
       const limit = call.invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody;
-      return answered(id, async () => {
+      return answered(id, ofEvent(call), async () => {
         if ((call.payload?.length ?? 0) > limit) throw tooLarge(limit);
         if (call.invocationType !== 'Async') return once(id, call, 0);
-        return later(id, count => answered(id, () => once(id, call, count)));
+        return later(id, count => answered(id, ofEvent(call), () => once(id, call, count)));
       });
     },
     async http(call) {
       const id = requestId(settings);
-      return answered(id, async () => {
+      return answered(id, ofRequest(call), async () => {
         const refused = refusal({ headers: [], ...call });
         if (refused !== undefined) throw refused;
         const told = header(call.headers ?? [], 'content-length');
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
         const body = call.body?.pipe(counting(LIMITS.syncBody, 'request'));
         if (call.invocationType !== 'Async') return exchange(id, call, body, true);
-        return later(id, () => answered(id, () => exchange(id, call, body, false)));
+        return later(id, () => answered(id, ofRequest(call), () => exchange(id, call, body, false)));
       });
     },
     async scale(count) {
@@ -506,6 +512,17 @@ export function createPlatform(options: FunctionOptions): Platform {
     },
   };
 }
+
+/** What events tell of a call. */
+const ofEvent = ({ payload }: EventCall): { kind: string; bytes: number } => ({
+  kind: 'event',
+  bytes: payload?.length ?? 0,
+});
+const ofRequest = ({ method, path }: HttpCall): { kind: string; method: string; path: string } => ({
+  kind: 'http',
+  method,
+  path,
+});
 
 /** Rejects when the client leaves. */
 const goneOf = (client: AbortSignal): Promise<never> =>
