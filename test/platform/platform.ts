@@ -5,7 +5,7 @@ import type { Exchange } from './connections.ts';
 import { commonHeaders, fromClient, type HeaderPairs, header, isReserved, pairs, requestId } from './headers.ts';
 import { type Instance, startInstance } from './instance.ts';
 import { createLife, type Life } from './life.ts';
-import { LIMITS, REPEATABLE, refusal, tooLarge } from './limits.ts';
+import { collect, LIMITS, REPEATABLE, refusal, tooLarge } from './limits.ts';
 import { type FunctionOptions, type FunctionSettings, functionSettings } from './settings.ts';
 
 /** How a caller wants it. @see FC contract §2, "Invocation type at the caller" */
@@ -368,7 +368,13 @@ export function createPlatform(options: FunctionOptions): Platform {
     };
   }
 
-  async function exchange(id: string, call: HttpCall, body: Readable | undefined, retry: boolean): Promise<Answer> {
+  async function exchange(
+    id: string,
+    call: HttpCall,
+    body: Readable | undefined,
+    retry: boolean,
+    retryCount: number = 0,
+  ): Promise<Answer> {
     const { method, path, signal } = call;
     return invocation(id, ofRequest(call), signal, async one => {
       const { instance } = one;
@@ -383,7 +389,7 @@ export function createPlatform(options: FunctionOptions): Platform {
               ? [['Host', `${settings.name}-abcdefghij.${settings.region}.fcapp.run`] as const]
               : []),
             ...fromClient(headers),
-            ...commonHeaders(settings, { requestId: id, controlPath: '/http-invoke', path: pathname }),
+            ...commonHeaders(settings, { requestId: id, controlPath: '/http-invoke', path: pathname, retryCount }),
             ...(body !== undefined && header(headers, 'content-length') === undefined
               ? [['Transfer-Encoding', 'chunked'] as const]
               : []),
@@ -478,7 +484,8 @@ export function createPlatform(options: FunctionOptions): Platform {
       return answered(id, ofEvent(call), async () => {
         if ((call.payload?.length ?? 0) > limit) throw tooLarge(limit);
         if (call.invocationType !== 'Async') return once(id, call, 0);
-        return later(id, count => answered(id, ofEvent(call), () => once(id, call, count)));
+        const detached = withoutClient(call);
+        return later(id, count => answered(id, ofEvent(call), () => once(id, detached, count)));
       });
     },
     async http(call) {
@@ -488,9 +495,14 @@ export function createPlatform(options: FunctionOptions): Platform {
         if (refused !== undefined) throw refused;
         const told = header(call.headers ?? [], 'content-length');
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
-        const body = call.body?.pipe(counting(LIMITS.syncBody, 'request'));
-        if (call.invocationType !== 'Async') return exchange(id, call, body, true);
-        return later(id, () => answered(id, ofRequest(call), () => exchange(id, call, body, false)));
+        if (call.invocationType !== 'Async') {
+          return exchange(id, call, call.body?.pipe(counting(LIMITS.syncBody, 'request')), true);
+        }
+        const payload = call.body && (await collect(call.body, LIMITS.asyncBody).catch(brokenOff));
+        const detached = withoutClient(call);
+        return later(id, count =>
+          answered(id, ofRequest(call), () => exchange(id, detached, payload && readable(payload), false, count)),
+        );
       });
     },
     async scale(count) {
@@ -524,6 +536,11 @@ const ofRequest = ({ method, path }: HttpCall): { kind: string; method: string; 
   path,
 });
 
+/** An accepted asynchronous call goes on when its client leaves. */
+function withoutClient<C extends CallOptions>({ signal, ...call }: C): Omit<C, 'signal'> {
+  return call;
+}
+
 /** Rejects when the client leaves. */
 const goneOf = (client: AbortSignal): Promise<never> =>
   new Promise((_, reject) => client.addEventListener('abort', () => reject(new ClientGone())));
@@ -554,6 +571,11 @@ function counting(limit: number, what: string): Transform {
       else done(null, chunk);
     },
   });
+}
+
+/** A client that leaves while its body is collected is no error of FC's. */
+function brokenOff(error: unknown): never {
+  throw error instanceof FcError ? error : new ClientGone();
 }
 
 function readable(bytes: Buffer): Readable {
