@@ -50,11 +50,13 @@ export interface Platform {
    */
   http(call: HttpCall): Promise<Answer>;
   /**
-   * An instance with a free slot, counted in; the caller releases it. For what is no plain request.
+   * An instance with a free slot, counted in, until it is released. For what is no plain request.
    *
    * @throws {FcError} rejected: no instance could be had. {ClientGone} rejected.
    */
   acquire(requestId: string, signal?: AbortSignal): Promise<Instance>;
+  /** Gives the slot back, to whoever waits for one. */
+  release(instance: Instance, requestId: string): void;
   /** Starts instances until there are so many, or stops those that are too many. They freeze. */
   scale(count: number): Promise<void>;
   /** Stops all instances. Resolves when no process is left. */
@@ -478,6 +480,7 @@ export function createPlatform(options: FunctionOptions): Platform {
     life,
     instances: () => [...instances],
     acquire,
+    release,
     async invoke(call = {}) {
       const id = requestId(settings);
       const limit = call.invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody;
