@@ -38,8 +38,12 @@ export interface Life {
   until(test: (event: LifeEvent) => boolean): Promise<LifeEvent>;
 }
 
-/** Keeps what is told, and passes it on. */
-export function createLife(): Life {
+/**
+ * Keeps what is told, and passes it on.
+ *
+ * @param keep - false, for who only listens, and for long: `events` stays empty.
+ */
+export function createLife(keep: boolean = true): Life {
   const started = Date.now();
   const events: LifeEvent[] = [];
   const listeners = new Set<(event: LifeEvent) => void>();
@@ -47,7 +51,7 @@ export function createLife(): Life {
     events,
     tell(event, fields) {
       const entry: LifeEvent = { at: Date.now() - started, event, ...fields };
-      events.push(entry);
+      if (keep) events.push(entry);
       for (const listener of [...listeners]) listener(entry);
     },
     on: listener => void listeners.add(listener),

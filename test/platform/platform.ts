@@ -85,10 +85,9 @@ interface Invocation {
 }
 
 /** Plays FC's part for one function. Nothing is started before the first call. */
-export function createPlatform(options: FunctionOptions): Platform {
+export function createPlatform(options: FunctionOptions, life: Life = createLife()): Platform {
   const settings = functionSettings(options);
   const { switches } = settings;
-  const life = createLife();
   const { tell } = life;
   const instances = new Set<Instance>();
   /** Those on their way; what they become decides what their waiters get. */
