@@ -82,7 +82,7 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
 }
 
 /** Headers as node:http wants them: those of one name together. */
-function grouped(headers: HeaderPairs): OutgoingHttpHeaders {
+export function grouped(headers: HeaderPairs): OutgoingHttpHeaders {
   const result = new Map<string, [string, string | string[]]>();
   for (const [name, value] of headers) {
     const before = result.get(name.toLowerCase());
