@@ -1,5 +1,5 @@
 // Builds dist/server.js and the editors' noslate.schema.json. With --test the tests too: bundled like the
-// product, since a Node without TypeScript support must run them.
+// product, since a Node without TypeScript support must run them. With --fc only the command `npm run fc` of those.
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { build } from 'esbuild';
@@ -34,14 +34,19 @@ const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', title:
 writeFileSync('noslate.schema.json', `${JSON.stringify(schema, null, 2)}\n`);
 rmSync('dist/profile.cjs');
 
+const fc = 'platform/main.ts';
 if (process.argv.includes('--test')) {
   rmSync('dist-test', { recursive: true, force: true });
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
   // beside the tests, the process of the test planes, a container with both, and a stand-in for Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)
-  const programs = ['planes/main.ts', 'planes/container.ts', 'sdk/noslate/index.ts'];
+  const programs = ['planes/main.ts', 'planes/container.ts', 'sdk/noslate/index.ts', fc];
+  await buildTests([...tests, ...programs]);
+} else if (process.argv.includes('--fc')) await buildTests([fc]);
+
+async function buildTests(files) {
   await build({
     ...common,
-    entryPoints: [...tests, ...programs].map(file => `test/${file}`),
+    entryPoints: files.map(file => `test/${file}`),
     outdir: 'dist-test',
     outbase: 'test',
     packages: 'external',
