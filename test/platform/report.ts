@@ -131,7 +131,9 @@ function textReport({ colour, log }: ReportOptions, write: (text: string) => voi
 
   return {
     event,
-    note: (_event, _fields, text) => write(`${text}\n`),
+    note(_event, _fields, text) {
+      if (text !== '') write(`${text}\n`);
+    },
     flush: summarize,
   };
 }
