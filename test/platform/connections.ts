@@ -71,11 +71,15 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
           resolve(response);
         });
         outgoing.on('error', reject);
-        if (body === undefined) outgoing.end();
-        else
-          pipeline(body, outgoing, error => {
-            if (error && !outgoing.destroyed) outgoing.destroy(error);
-          });
+        if (body === undefined) {
+          outgoing.end();
+          return;
+        }
+        // the container may answer before there is any body
+        outgoing.flushHeaders();
+        // before the pipeline, which aborts the request and leaves only "socket hang up" to be told
+        body.on('error', reject);
+        pipeline(body, outgoing, () => {});
       });
     },
     open: () => connect(port, host),

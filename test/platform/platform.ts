@@ -372,7 +372,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
   async function exchange(
     id: string,
     call: HttpCall,
-    body: Readable | undefined,
+    openBody: (() => Readable) | undefined,
     retry: boolean,
     retryCount: number = 0,
   ): Promise<Answer> {
@@ -381,6 +381,8 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       const { instance } = one;
       const [pathname = '/'] = path.split('?');
       const headers = call.headers ?? [];
+      // not before there is an instance: nobody would hear of it if it broke off
+      const body = openBody?.();
       try {
         const response = await send(one, {
           method,
@@ -412,7 +414,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         one.end(failed.status, failed.code, error);
         if (!again) return errorAnswer(settings, failed, id, instance.id);
         tell('retry', { requestId: id, method });
-        return exchange(id, call, body, false);
+        return exchange(id, call, undefined, false);
       }
     });
   }
@@ -498,12 +500,15 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         const told = header(call.headers ?? [], 'content-length');
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
         if (call.invocationType !== 'Async') {
-          return exchange(id, call, call.body?.pipe(counting(LIMITS.syncBody, 'request')), true);
+          const { body } = call;
+          return exchange(id, call, body && (() => body.pipe(counting(LIMITS.syncBody, 'request'))), true);
         }
         const payload = call.body && (await collect(call.body, LIMITS.asyncBody).catch(brokenOff));
         const detached = withoutClient(call);
         return later(id, count =>
-          answered(id, ofRequest(call), () => exchange(id, detached, payload && readable(payload), false, count)),
+          answered(id, ofRequest(call), () =>
+            exchange(id, detached, payload && (() => readable(payload)), false, count),
+          ),
         );
       });
     },
