@@ -1,5 +1,5 @@
-// Builds dist/server.js and the editors' noslate.schema.json; see below for tests, which are bundled like the product,
-// since a Node without TypeScript support must run them.
+// Builds dist/server.js and the editors' noslate.schema.json. With --test the tests too: bundled like the
+// product, since a Node without TypeScript support must run them. With --fc only the FC platform's commands of those.
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { build } from 'esbuild';
@@ -34,8 +34,8 @@ const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', title:
 writeFileSync('noslate.schema.json', `${JSON.stringify(schema, null, 2)}\n`);
 rmSync('dist/profile.cjs');
 
-// With --test, the tests and what they start: the process of the test planes, a container with both, a stand-in for
-// Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate), the FC platform. With --fc, only the last.
+// beside the tests, what they start: the process of the test planes, a container with both, and a stand-in for
+// Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)
 const platform = ['platform/main.ts', 'platform/conformance/main.ts'];
 const programs = ['planes/main.ts', 'planes/container.ts', 'sdk/noslate/index.ts', ...platform];
 const isTest = process.argv.includes('--test');

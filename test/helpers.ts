@@ -66,6 +66,36 @@ export function suite(name: string): Test & { run(): void } {
   return Object.assign(add, { run: () => tests.run() });
 }
 
+/**
+ * A suite whose tests run side by side, a few at a time: for those that wait more than they compute. Each is still
+ * told by its own name.
+ */
+export function suiteOfMany(name: string, atATime: number = 5): Test & { run(): void } {
+  const tests = uvuSuite(name);
+  const queue: { run: () => Promise<void> | void; done: ReturnType<typeof deferred<unknown>> }[] = [];
+  const work = async (): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const { run, done } = next;
+      await within(TEST_MS, Promise.resolve().then(run), 'the test to end').then(
+        () => done.resolve(undefined),
+        error => done.resolve(error ?? new Error('failed')),
+      );
+    }
+  };
+  let started = false;
+  const add: Test = (title, run) => {
+    const done = deferred<unknown>();
+    queue.push({ run, done });
+    tests(title, async () => {
+      if (!started) for (let i = 0; i < atATime; i++) work();
+      started = true;
+      const error = await done.promise;
+      if (error !== undefined) throw error;
+    });
+  };
+  return Object.assign(add, { run: () => tests.run() });
+}
+
 /** Source of a function's module, by its name. */
 export type Functions = Readonly<Record<string, string>>;
 

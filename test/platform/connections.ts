@@ -73,10 +73,15 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
           resolve(response);
         });
         outgoing.on('error', reject);
-        // that the body has failed is the reason, not that the connection ends with it
-        body?.on('error', reject);
-        if (body === undefined) outgoing.end();
-        else pipeline(body, outgoing, () => {});
+        if (body === undefined) {
+          outgoing.end();
+          return;
+        }
+        // the container may answer before there is any body
+        outgoing.flushHeaders();
+        // before the pipeline, which aborts the request and leaves only "socket hang up" to be told
+        body.on('error', reject);
+        pipeline(body, outgoing, () => {});
       });
     },
     open: () => connect(port, host),
@@ -88,7 +93,7 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
 }
 
 /** Headers as node:http wants them: those of one name together. */
-function grouped(headers: HeaderPairs): OutgoingHttpHeaders {
+export function grouped(headers: HeaderPairs): OutgoingHttpHeaders {
   const result = new Map<string, [string, string | string[]]>();
   for (const [name, value] of headers) {
     const before = result.get(name.toLowerCase());

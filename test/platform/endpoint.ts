@@ -1,90 +1,265 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
+import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
+import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 import { type Answer, errorAnswer, FcError, platformError } from './answers.ts';
-import { header, pairs, requestId } from './headers.ts';
-import { LIMITS, tooLarge } from './limits.ts';
-import { ClientGone, type Platform } from './platform.ts';
-import { tunnel } from './websocket.ts';
+import { type HeaderPairs, header, pairs, requestId } from './headers.ts';
+import { collect, LIMITS } from './limits.ts';
+import { ClientGone, type HttpCall, type Platform } from './platform.ts';
+import type { FunctionSettings } from './settings.ts';
+import { isWebSocket, tunnel } from './websocket.ts';
 
-/** InvokeFunction, of 3.0 and of 2.0; the last part is the function's name. */
-const INVOKE = [
-  /^\/2023-03-30\/functions\/([^/]+)\/invocations$/,
-  /^\/(?:2016-08-15|2021-04-06)\/services\/[^/]+\/functions\/([^/]+)\/invocations$/,
-] as const;
+/** More than FC takes, so that it is FC's own answer that refuses them. */
+const MAX_HEADER_BYTES = 64 * 1024;
+/** A client's connection may idle so long. */
+const KEEP_ALIVE_MS = 60_000;
+
+/** Where a platform can be reached by HTTP. */
+export interface Endpoint {
+  /** The HTTP trigger, without a path. */
+  readonly url: string;
+  readonly port: number;
+  /** Closes every connection, whatever is under way. */
+  close(): void;
+}
+
+/** The address of InvokeFunction. @see FC contract §2 */
+export const invokePath = ({ flavour, service, name }: FunctionSettings): string =>
+  flavour === '3.0'
+    ? `/2023-03-30/functions/${encodeURIComponent(name)}/invocations`
+    : `/2016-08-15/services/${encodeURIComponent(service)}/functions/${encodeURIComponent(name)}/invocations`;
 
 /**
- * FC's public side: every request is the HTTP trigger's, but for `POST /2023-03-30/functions/NAME/invocations`
- * (2.0: `/2016-08-15/services/SERVICE/functions/NAME/invocations`), which is InvokeFunction.
+ * Opens the port behind which a platform looks like FC: InvokeFunction on its path, the HTTP trigger on all others.
+ *
+ * @param host - `localhost` is both of its addresses, where there are two.
+ * @throws {Error} rejected, with node:net's code: the port cannot be had.
  */
-export function createEndpoint(platform: Platform): Server {
-  const server = createServer({ maxHeaderSize: 64 * 1024 }, (req, res) => serve(platform, req, res));
-  // a function may stream for as long as its timeout allows
-  Object.assign(server, { timeout: 0, keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0 });
-  server.on('upgrade', (req, socket, head) => tunnel(platform, req, socket, head));
-  return server;
+export async function openEndpoint(platform: Platform, host: string, port: number): Promise<Endpoint> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ maxHeaderSize: MAX_HEADER_BYTES, noDelay: true });
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void => void serve(platform, req, res);
+  server.on('request', onRequest);
+  server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => {
+    // only who is going to read the body asks for it
+    req.once('resume', () => {
+      if (!res.headersSent) res.writeContinue();
+    });
+    onRequest(req, res);
+  });
+  server.on('upgrade', (req: IncomingMessage, socket: Socket, head: Buffer) => {
+    socket.on('error', () => {});
+    if (isWebSocket(req)) tunnel(platform, req, socket, head);
+    else serveUnchanged(platform, req, socket);
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => refuseBytes(platform, error, socket));
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
+  // an upload may take as long as the function's own limit allows
+  server.requestTimeout = 0;
+
+  await listen(server, host === 'localhost' ? '127.0.0.1' : host, port);
+  const { port: chosen } = server.address() as AddressInfo;
+  // some clients know localhost by its IPv6 address alone
+  const sixth = createNetServer(socket => server.emit('connection', socket));
+  if (host === 'localhost') await listen(sixth, '::1', chosen).catch(() => {});
+  return {
+    url: `http://${host === '0.0.0.0' || host === '::' ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${chosen}`,
+    port: chosen,
+    close() {
+      server.close();
+      sixth.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
 }
 
-async function serve(platform: Platform, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const controller = new AbortController();
-  res.on('close', () => {
-    if (!res.writableFinished) controller.abort();
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
-  const { signal } = controller;
+}
+
+/** Has a request answered by the platform. A client that leaves is a call that FC cancels. */
+async function serve(platform: Platform, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const gone = new AbortController();
+  req.on('error', () => {});
+  res.on('error', () => {});
+  res.on('close', () => {
+    if (!res.writableFinished) gone.abort();
+  });
+  // what nobody has read of the body stands between this answer and the next request
+  res.on('finish', () => {
+    req.resume();
+    req.on('pause', () => req.resume());
+  });
+  try {
+    send(await answer(platform, req, gone.signal), res);
+  } catch (error) {
+    res.destroy();
+    if (!(error instanceof ClientGone)) throw error;
+  }
+}
+
+async function answer(platform: Platform, req: IncomingMessage, signal: AbortSignal): Promise<Answer> {
+  const { settings, life } = platform;
   const headers = pairs(req.rawHeaders);
   const { method = 'GET', url: path = '/' } = req;
-  const invocationType = header(headers, 'x-fc-invocation-type') === 'Async' ? 'Async' : 'Sync';
-  const logType = header(headers, 'x-fc-log-type') === 'Tail' ? 'Tail' : 'None';
-  const name = nameOf(platform, method, path);
+  const taskHeader = settings.flavour === '3.0' ? 'X-Fc-Async-Task-Id' : 'X-Fc-Stateful-Async-Invocation-Id';
   try {
-    if (name === undefined) {
-      const hasBody =
-        header(headers, 'transfer-encoding') !== undefined || Number(header(headers, 'content-length')) > 0;
-      const call = { method, path, headers, invocationType, logType, signal, ...(hasBody && { body: req }) } as const;
-      return send(await platform.http(call), req, res);
+    const isInvocation = namesFunction(settings, path);
+    const options = {
+      invocationType: oneOf(headers, 'x-fc-invocation-type', 'Sync', 'Async'),
+      logType: oneOf(headers, 'x-fc-log-type', 'None', 'Tail'),
+      signal,
+    };
+    const task = header(headers, taskHeader.toLowerCase());
+    if (task !== undefined && !/^[A-Za-z_][A-Za-z0-9_-]{0,127}$/.test(task)) {
+      throw platformError('InvalidArgument', 400, `${taskHeader}: expected a name of at most 128 characters`);
     }
-    const id = requestId(platform.settings);
-    if (name !== platform.settings.name) {
-      const error = platformError('FunctionNotFound', 404, `function ${name}: expected ${platform.settings.name}`);
-      return send(errorAnswer(platform.settings, error, id, undefined), req, res);
-    }
-    const payload = await read(req, invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody);
-    if (payload instanceof FcError) return send(errorAnswer(platform.settings, payload, id, undefined), req, res);
-    send(await platform.invoke({ payload, invocationType, logType, signal }), req, res);
+    const made = isInvocation
+      ? await invokeFunction(platform, req, options)
+      : await platform.http({ ...options, ...triggered(req, method, path, headers) });
+    return task === undefined || made.status !== 202
+      ? made
+      : { ...made, headers: [...made.headers, [taskHeader, task]] };
   } catch (error) {
-    if (!(error instanceof ClientGone)) throw error;
-    res.destroy();
+    if (!(error instanceof FcError)) throw error;
+    const id = requestId(settings);
+    const { status, code, message } = error;
+    life.tell('answer', { requestId: id, kind: 'http', method, path, status, errorType: code, message });
+    return errorAnswer(settings, error, id, undefined);
   }
 }
 
-/** The function that InvokeFunction names; undefined for the HTTP trigger. */
-function nameOf({ settings }: Platform, method: string, path: string): string | undefined {
-  const [pathname = ''] = path.split('?');
-  const form = INVOKE[settings.flavour === '3.0' ? 0 : 1];
-  const name = method === 'POST' ? form.exec(pathname)?.[1] : undefined;
-  return name === undefined ? undefined : decodeURIComponent(name).replace(/\$.*/s, '');
+async function invokeFunction(
+  platform: Platform,
+  req: IncomingMessage,
+  options: Pick<HttpCall, 'invocationType' | 'logType' | 'signal'>,
+): Promise<Answer> {
+  if (req.method !== 'POST') throw platformError('MethodNotAllowed', 405, `method ${req.method}: expected POST`);
+  const payload = await collect(req, options.invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody).catch(
+    error => {
+      throw error instanceof FcError ? error : new ClientGone();
+    },
+  );
+  return platform.invoke({ ...options, payload });
 }
 
-function send({ status, headers, body }: Answer, req: IncomingMessage, res: ServerResponse): void {
-  const flat = headers.flat();
-  // Node sets Date and the connection's own headers
-  res.writeHead(status, STATUS_CODES[status] ?? 'Unknown', flat);
-  // an event stream's head may be long before its first byte
+/** What reaches the HTTP trigger. */
+function triggered(
+  req: IncomingMessage,
+  method: string,
+  path: string,
+  headers: HeaderPairs,
+): Pick<HttpCall, 'method' | 'path' | 'headers' | 'body'> {
+  const before = header(headers, 'x-forwarded-for');
+  const address = req.socket.remoteAddress ?? '';
+  const hasBody = Number(req.headers['content-length'] ?? 0) > 0 || req.headers['transfer-encoding'] !== undefined;
+  return {
+    method,
+    path,
+    headers: [
+      // the one is answered here, the other is told anew
+      ...headers.filter(([name]) => !/^(expect|x-forwarded-for)$/i.test(name)),
+      ['X-Forwarded-For', before === undefined ? address : `${before}, ${address}`],
+    ],
+    ...(hasBody && { body: req }),
+  };
+}
+
+const INVOKE_3 = /^\/2023-03-30\/functions\/([^/?]+)\/invocations(?:\?|$)/;
+const INVOKE_2 = /^\/(?:2016-08-15|2021-04-06)\/services\/([^/?]+)\/functions\/([^/?]+)\/invocations(?:\?|$)/;
+const PROXY = /^\/2016-08-15\/proxy\/([^/?]+)\/([^/?]+)/;
+
+/**
+ * True for InvokeFunction, false for the HTTP trigger.
+ *
+ * @throws {FcError} FunctionNotFound, ServiceNotFound: it is another function that the path names.
+ */
+function namesFunction({ flavour, service, name }: FunctionSettings, path: string): boolean {
+  const [, three] = INVOKE_3.exec(path) ?? [];
+  const [, of, two] = INVOKE_2.exec(path) ?? [];
+  const [, proxyOf, proxied] = (flavour === '2.0' && PROXY.exec(path)) || [];
+  const asked = three ?? two ?? proxied;
+  if (asked === undefined) return false;
+  const asks = two !== undefined ? '2.0' : three !== undefined ? '3.0' : flavour;
+  // of a service only the name before the qualifier
+  const [servedBy] = (of ?? proxyOf ?? service).split('.');
+  if (flavour === '2.0' && decoded(servedBy ?? '') !== service) {
+    throw platformError('ServiceNotFound', 404, `service '${servedBy}' does not exist`);
+  }
+  if (asks !== flavour || decoded(asked) !== name) {
+    throw platformError('FunctionNotFound', 404, `function '${decoded(asked)}' does not exist in FC ${asks}`);
+  }
+  return proxied === undefined;
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
+/** A control header's value; FC's default where there is none. */
+function oneOf<T extends string>(headers: HeaderPairs, name: string, otherwise: T, other: T): T {
+  const given = header(headers, name);
+  if (given === undefined || given === otherwise) return otherwise;
+  if (given === other) return other;
+  throw platformError('InvalidArgument', 400, `${name}: expected ${otherwise} or ${other}, got ${given}`);
+}
+
+function send({ status, headers, body }: Answer, res: ServerResponse): void {
+  if (res.destroyed) {
+    body.destroy();
+    return;
+  }
+  res.writeHead(status, headers.flat());
+  // a stream's head must not wait for its first byte
   res.flushHeaders();
-  pipeline(body, res, error => {
-    // who sends a body that nobody has read would wait for ever
-    if (error === null || error === undefined) req.resume();
-    else res.destroy();
-  });
+  // a body that breaks off breaks the connection: ended politely, it would pass for a whole one
+  pipeline(body, res, () => {});
 }
 
-/** Reads a payload, up to a limit; the rest of a larger one is let pass. */
-async function read(req: IncomingMessage, limit: number): Promise<Buffer | FcError> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of req as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length <= limit) chunks.push(chunk);
-    else chunks.length = 0;
+/** What is no WebSocket stays what it was without the Upgrade: FC speaks nothing else. */
+function serveUnchanged(platform: Platform, req: IncomingMessage, socket: Socket): void {
+  const res = new ServerResponse(req);
+  res.shouldKeepAlive = false;
+  res.assignSocket(socket);
+  res.on('finish', () => socket.end(() => socket.destroy()));
+  const hasBody = req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined;
+  if (!hasBody) {
+    serve(platform, req, res);
+    return;
   }
-  return length > limit ? tooLarge(limit) : Buffer.concat(chunks);
+  // node:http has stopped reading requests from this connection, and this one's body with them
+  const error = platformError('InvalidArgument', 400, 'upgrade: expected websocket, or no body');
+  send(errorAnswer(platform.settings, error, requestId(platform.settings), undefined), res);
+}
+
+/** Answers bytes that are no request. */
+function refuseBytes({ settings, life }: Platform, error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const id = requestId(settings);
+  const message =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? `request headers: expected at most ${LIMITS.headers} bytes`
+      : 'not an HTTP/1.1 request';
+  const refusal = platformError('InvalidArgument', 400, message);
+  life.tell('answer', { requestId: id, kind: 'http', status: 400, errorType: refusal.code, message });
+  const { headers, body } = errorAnswer(settings, refusal, id, undefined);
+  const head = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+  socket.write(`HTTP/1.1 400 Bad Request\r\n${head}Connection: close\r\n\r\n`);
+  body.pipe(socket);
 }

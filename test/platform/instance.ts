@@ -69,7 +69,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   const connections = createConnections(HOST, port, switches.pooledIdle);
   const say: Tell = (event, fields) => tell(event, { instance: id, ...fields });
 
-  const [file = '', ...args] = settings.command.map(part => part.replaceAll('{port}', String(port)));
+  const [file = '', ...args] = settings.command.map(part => part.replace(/\bPORT\b/g, String(port)));
   say('starting', { command: [file, ...args].join(' '), port });
   const started = Date.now();
   const child = spawn(file, args, {

@@ -39,11 +39,12 @@ export interface Life {
   until(test: (event: LifeEvent) => boolean): Promise<LifeEvent>;
 }
 
-/** What is kept; a platform may run for days. */
-const MAX_EVENTS = 200_000;
-
-/** Keeps what is told, and passes it on. */
-export function createLife(): Life {
+/**
+ * Keeps what is told, and passes it on.
+ *
+ * @param keep - false, for who only listens, and for long: `events` stays empty.
+ */
+export function createLife(keep: boolean = true): Life {
   const started = Date.now();
   const events: LifeEvent[] = [];
   const listeners = new Set<(event: LifeEvent) => void>();
@@ -51,8 +52,7 @@ export function createLife(): Life {
     events,
     tell(event, fields) {
       const entry: LifeEvent = { at: Date.now() - started, event, ...fields };
-      events.push(entry);
-      if (events.length > MAX_EVENTS) events.splice(0, MAX_EVENTS / 2);
+      if (keep) events.push(entry);
       for (const listener of [...listeners]) listener(entry);
     },
     on: listener => void listeners.add(listener),

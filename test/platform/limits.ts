@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { type FcError, platformError } from './answers.ts';
 import type { HeaderPairs } from './headers.ts';
 
@@ -38,3 +39,28 @@ export function refusal(request: {
 /** The answer to a body over the limit. */
 export const tooLarge = (limit: number): FcError =>
   platformError('EntityTooLarge', 400, `request body: expected at most ${limit} bytes`);
+
+/**
+ * Reads a body that has to be there as a whole before FC accepts the call. What is over the limit stays unread.
+ *
+ * @throws {FcError} rejected: EntityTooLarge. Whatever else rejects is the body's own error: it broke off.
+ */
+export function collect(body: Readable, limit: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const take = (chunk: Buffer): void => {
+      length += chunk.length;
+      chunks.push(chunk);
+      if (length <= limit) return;
+      // not destroyed: the connection of an incoming request still has to carry the answer
+      body.off('data', take);
+      body.pause();
+      reject(tooLarge(limit));
+    };
+    body.on('data', take);
+    body.on('end', () => resolve(Buffer.concat(chunks)));
+    body.on('error', reject);
+    body.on('close', () => reject(new Error('the body broke off')));
+  });
+}

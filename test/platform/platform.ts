@@ -5,7 +5,7 @@ import type { Exchange } from './connections.ts';
 import { commonHeaders, fromClient, type HeaderPairs, header, isReserved, pairs, requestId } from './headers.ts';
 import { type Instance, startInstance } from './instance.ts';
 import { createLife, type Life } from './life.ts';
-import { LIMITS, REPEATABLE, refusal, tooLarge } from './limits.ts';
+import { collect, LIMITS, REPEATABLE, refusal, tooLarge } from './limits.ts';
 import { type FunctionOptions, type FunctionSettings, functionSettings } from './settings.ts';
 
 /** How a caller wants it. @see FC contract §2, "Invocation type at the caller" */
@@ -53,11 +53,13 @@ export interface Platform {
    */
   http(call: HttpCall): Promise<Answer>;
   /**
-   * An instance with a free slot, counted in; the caller releases it. For what is no plain request.
+   * An instance with a free slot, counted in, until it is released. For what is no plain request.
    *
    * @throws {FcError} rejected: no instance could be had. {ClientGone} rejected.
    */
   acquire(requestId: string, signal?: AbortSignal): Promise<Instance>;
+  /** Gives the slot back, to whoever waits for one. */
+  release(instance: Instance, requestId: string): void;
   /** Starts instances until there are so many, or stops those that are too many. They freeze. */
   scale(count: number): Promise<void>;
   /** Stops all instances. Resolves when no process is left. */
@@ -89,10 +91,9 @@ interface Invocation {
 }
 
 /** Plays FC's part for one function. Nothing is started before the first call. */
-export function createPlatform(options: FunctionOptions): Platform {
+export function createPlatform(options: FunctionOptions, life: Life = createLife()): Platform {
   const settings = functionSettings(options);
   const { switches } = settings;
-  const life = createLife();
   const { tell } = life;
   const instances = new Set<Instance>();
   /** Those on their way; what they become decides what their waiters get. */
@@ -281,13 +282,15 @@ export function createPlatform(options: FunctionOptions): Platform {
       return await work();
     } catch (error) {
       if (!(error instanceof FcError)) throw error;
-      tell('answer', { requestId: id, ...fields, status: error.status, errorType: error.code });
+      const { status, code, message } = error;
+      tell('answer', { requestId: id, ...fields, status, errorType: code, message });
       return errorAnswer(settings, error, id, undefined);
     }
   }
 
-  async function once(id: string, { payload, signal, logType }: EventCall, retryCount: number): Promise<Answer> {
-    return invocation(id, { kind: 'event', bytes: payload?.length ?? 0 }, signal, async call => {
+  async function once(id: string, event: EventCall, retryCount: number): Promise<Answer> {
+    const { payload, signal, logType } = event;
+    return invocation(id, ofEvent(event), signal, async call => {
       const { instance } = call;
       try {
         const body = payload ?? Buffer.alloc(0);
@@ -375,12 +378,20 @@ export function createPlatform(options: FunctionOptions): Platform {
     };
   }
 
-  async function exchange(id: string, call: HttpCall, body: Readable | undefined, retry: boolean): Promise<Answer> {
+  async function exchange(
+    id: string,
+    call: HttpCall,
+    openBody: (() => Readable) | undefined,
+    retry: boolean,
+    retryCount: number = 0,
+  ): Promise<Answer> {
     const { method, path, signal } = call;
-    return invocation(id, { kind: 'http', method, path }, signal, async one => {
+    return invocation(id, ofRequest(call), signal, async one => {
       const { instance } = one;
       const [pathname = '/'] = path.split('?');
       const headers = call.headers ?? [];
+      // not before there is an instance: nobody would hear of it if it broke off
+      const body = openBody?.();
       try {
         const response = await send(one, {
           method,
@@ -390,7 +401,7 @@ export function createPlatform(options: FunctionOptions): Platform {
               ? [['Host', `${settings.name}-abcdefghij.${settings.region}.fcapp.run`] as const]
               : []),
             ...fromClient(headers),
-            ...commonHeaders(settings, { requestId: id, controlPath: '/http-invoke', path: pathname }),
+            ...commonHeaders(settings, { requestId: id, controlPath: '/http-invoke', path: pathname, retryCount }),
             ...(body !== undefined && header(headers, 'content-length') === undefined
               ? [['Transfer-Encoding', 'chunked'] as const]
               : []),
@@ -412,7 +423,7 @@ export function createPlatform(options: FunctionOptions): Platform {
         one.end(failed.status, failed.code, error);
         if (!again) return errorAnswer(settings, failed, id, instance.id);
         tell('retry', { requestId: id, method });
-        return exchange(id, call, body, false);
+        return exchange(id, call, undefined, false);
       }
     });
   }
@@ -482,27 +493,35 @@ export function createPlatform(options: FunctionOptions): Platform {
     life,
     instances: () => [...instances],
     acquire,
+    release,
     async invoke(call = {}) {
       const id = requestId(settings);
       const limit = call.invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody;
-      const fields = { kind: 'event', bytes: call.payload?.length ?? 0 };
-      return answered(id, fields, async () => {
+      return answered(id, ofEvent(call), async () => {
         if ((call.payload?.length ?? 0) > limit) throw tooLarge(limit);
         if (call.invocationType !== 'Async') return once(id, call, 0);
-        return later(id, count => answered(id, fields, () => once(id, call, count)));
+        const detached = withoutClient(call);
+        return later(id, count => answered(id, ofEvent(call), () => once(id, detached, count)));
       });
     },
     async http(call) {
       const id = requestId(settings);
-      const fields = { kind: 'http', method: call.method, path: call.path };
-      return answered(id, fields, async () => {
+      return answered(id, ofRequest(call), async () => {
         const refused = refusal({ headers: [], ...call });
         if (refused !== undefined) throw refused;
         const told = header(call.headers ?? [], 'content-length');
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
-        const body = call.body?.pipe(counting(LIMITS.syncBody, 'request'));
-        if (call.invocationType !== 'Async') return exchange(id, call, body, true);
-        return later(id, () => answered(id, fields, () => exchange(id, call, body, false)));
+        if (call.invocationType !== 'Async') {
+          const { body } = call;
+          return exchange(id, call, body && (() => body.pipe(counting(LIMITS.syncBody, 'request'))), true);
+        }
+        const payload = call.body && (await collect(call.body, LIMITS.asyncBody).catch(brokenOff));
+        const detached = withoutClient(call);
+        return later(id, count =>
+          answered(id, ofRequest(call), () =>
+            exchange(id, detached, payload && (() => readable(payload)), false, count),
+          ),
+        );
       });
     },
     async scale(count) {
@@ -523,6 +542,22 @@ export function createPlatform(options: FunctionOptions): Platform {
       await all();
     },
   };
+}
+
+/** What events tell of a call. */
+const ofEvent = ({ payload }: EventCall): { kind: string; bytes: number } => ({
+  kind: 'event',
+  bytes: payload?.length ?? 0,
+});
+const ofRequest = ({ method, path }: HttpCall): { kind: string; method: string; path: string } => ({
+  kind: 'http',
+  method,
+  path,
+});
+
+/** An accepted asynchronous call goes on when its client leaves. */
+function withoutClient<C extends CallOptions>({ signal, ...call }: C): Omit<C, 'signal'> {
+  return call;
 }
 
 const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms));
@@ -557,6 +592,11 @@ function counting(limit: number, what: string): Transform {
       else done(null, chunk);
     },
   });
+}
+
+/** A client that leaves while its body is collected is no error of FC's. */
+function brokenOff(error: unknown): never {
+  throw error instanceof FcError ? error : new ClientGone();
 }
 
 function readable(bytes: Buffer): Readable {

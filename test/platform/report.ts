@@ -1,185 +1,252 @@
 import type { LifeEvent } from './life.ts';
 
-/** How events are shown. */
+/** Above so many of a kind in a window, the next ones are counted instead of printed. */
+const CALM = 20;
+const WINDOW_MS = 1000;
+
+/** What an instance is shown by: FC's ids are long. */
+const ID_CHARS = 10;
+
+/** Prints what happens. */
 export interface Report {
-  readonly show: (event: LifeEvent) => void;
-  /** Shows what is held back. */
+  event(event: LifeEvent): void;
+  /** Something of the command's own: an event for a machine, its text for a person. */
+  note(event: string, fields: Readonly<Record<string, unknown>>, text: string): void;
+  /** Prints what is held. */
   flush(): void;
 }
 
-/** Lines of one second; what is more becomes one line at its end. */
-const MAX_LINES = 30;
-
-/** One JSON line for each event. */
-export function jsonReport(write: (line: string) => void): Report {
-  return { show: event => write(`${JSON.stringify(event)}\n`), flush() {} };
+/** How to print. */
+export interface ReportOptions {
+  /** One JSON object per event and line, all of them. */
+  readonly json: boolean;
+  readonly colour: boolean;
+  /** Whether the containers' own lines are printed. */
+  readonly log: boolean;
 }
 
-/** Lines for a person. With many calls a second they become one line, with counts. */
-export function textReport(write: (line: string) => void, color: boolean): Report {
-  const paint = painter(color);
-  let second = -1;
-  let lines = 0;
-  let held: LifeEvent[] = [];
-  let timer: NodeJS.Timeout | undefined;
+/** Makes a report. `write` takes whole lines. */
+export function createReport(options: ReportOptions, write: (text: string) => void): Report {
+  return options.json ? jsonReport(options, write) : textReport(options, write);
+}
 
-  const flush = (): void => {
-    clearTimeout(timer);
-    timer = undefined;
-    if (held.length > 0) write(`${summary(held)}\n`);
-    held = [];
-  };
+function jsonReport({ log }: ReportOptions, write: (text: string) => void): Report {
   return {
-    flush,
-    show(event) {
-      const text = describe(event, paint);
-      if (text === undefined) return;
-      const now = Math.floor(event.at / 1000);
-      if (now !== second) {
-        flush();
-        second = now;
-        lines = 0;
-      }
-      // what happens with every call can be many; the rest is told each time
-      const often = event.event === 'answer' || event.event === 'frozen' || event.event === 'thawed';
-      if (often && lines >= MAX_LINES) {
-        held.push(event);
-        timer ??= setTimeout(flush, 1000 - (event.at % 1000));
+    event(event) {
+      if (log || event.event !== 'log') write(`${JSON.stringify(event)}\n`);
+    },
+    note: (event, fields) => write(`${JSON.stringify({ event, ...fields })}\n`),
+    flush() {},
+  };
+}
+
+/** What came so often that it is only counted. */
+interface Tally {
+  statuses: Map<string, number>;
+  times: number[];
+  freezes: number;
+  lines: number;
+}
+
+const empty = (): Tally => ({ statuses: new Map(), times: [], freezes: 0, lines: 0 });
+
+/**
+ * One line per event. Under load the calls of a second, their freezes and thaws, and their lines of the log are
+ * summed up in one.
+ */
+function textReport({ colour, log }: ReportOptions, write: (text: string) => void): Report {
+  const paint = (codes: string, text: string): string => (colour ? `\x1b[${codes}m${text}\x1b[0m` : text);
+  /** What calls have been asked for, until they are answered. */
+  const asked = new Map<string, LifeEvent>();
+  let due: NodeJS.Timeout | undefined;
+  let tally = empty();
+  let seen = { calls: 0, lines: 0 };
+  let busy = { calls: false, lines: false };
+  let lastAt = 0;
+
+  function line(at: number, instance: string | undefined, words: string): void {
+    const seconds = `${(at / 1000).toFixed(2)} s`.padStart(9);
+    const id = (instance ?? '').slice(0, ID_CHARS).padEnd(ID_CHARS);
+    write(`${paint('2', `${seconds}  ${id}`)}  ${words}\n`);
+  }
+
+  /** Counts one of a kind; true if it is one too many to be printed. */
+  function isTooMany(kind: 'calls' | 'lines'): boolean {
+    if (due === undefined) due = setTimeout(turn, WINDOW_MS).unref();
+    seen[kind] += 1;
+    return busy[kind] || seen[kind] > CALM;
+  }
+
+  /** The window is over. Where it was busy, the next one is, too, until it turns out not to be. */
+  function turn(): void {
+    due = undefined;
+    summarize();
+    busy = { calls: seen.calls > CALM, lines: seen.lines > CALM };
+    seen = { calls: 0, lines: 0 };
+    if (busy.calls || busy.lines) due = setTimeout(turn, WINDOW_MS).unref();
+  }
+
+  function summarize(): void {
+    const words = summary(tally);
+    tally = empty();
+    if (words !== '') line(lastAt, undefined, paint('1', words));
+  }
+
+  function event(entry: LifeEvent): void {
+    const { at, instance, requestId = '' } = entry;
+    lastAt = at;
+    switch (entry.event) {
+      case 'request':
+        asked.set(requestId, entry);
+        return;
+      case 'answer': {
+        const request = asked.get(requestId);
+        asked.delete(requestId);
+        if (!isTooMany('calls')) {
+          line(at, instance, answerWords({ ...request, ...entry }, paint));
+          return;
+        }
+        const status = String(entry['status']);
+        tally.statuses.set(status, (tally.statuses.get(status) ?? 0) + 1);
+        if (typeof entry['ms'] === 'number') tally.times.push(entry['ms']);
         return;
       }
-      if (event.event !== 'log') lines += 1;
-      write(`${line(event, text)}\n`);
+      case 'frozen':
+      case 'thawed':
+      case 'pre-freeze':
+        if (!busy.calls && seen.calls <= CALM) line(at, instance, words(entry, paint));
+        else if (entry.event === 'frozen') tally.freezes += 1;
+        return;
+      case 'log': {
+        const text = log ? logWords(String(entry['line'])) : undefined;
+        if (text === undefined) return;
+        if (isTooMany('lines')) tally.lines += 1;
+        else line(at, instance, paint('2', text));
+        return;
+      }
+      default:
+        line(at, instance, words(entry, paint));
+    }
+  }
+
+  return {
+    event,
+    note(_event, _fields, text) {
+      if (text !== '') write(`${text}\n`);
     },
+    flush: summarize,
   };
 }
 
-type Color = 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
-type Paint = (color: Color, text: string) => string;
-
-const CODES: Readonly<Record<Color, number>> = { dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 };
-
-const painter =
-  (color: boolean): Paint =>
-  (name, text) =>
-    color ? `\u001b[${CODES[name]}m${text}\u001b[0m` : text;
-
-/** When, to which instance, what. */
-function line({ at, instance = '' }: LifeEvent, text: string): string {
-  return `${(at / 1000).toFixed(3).padStart(9)} s  ${instance.slice(0, 10).padEnd(10)}  ${text}`;
+/** `1234 requests, 1230 × 200, 4 × 504, p50 2 ms`; empty when there was nothing. */
+function summary({ statuses, times, freezes, lines }: Tally): string {
+  const counts = [...statuses].sort(([, a], [, b]) => b - a);
+  const total = counts.reduce((sum, [, count]) => sum + count, 0);
+  times.sort((a, b) => a - b);
+  const percentile = (part: number): string => duration(times[Math.floor((times.length - 1) * part)] ?? 0);
+  return [
+    ...(total > 0 ? [`${total} requests`, ...counts.map(([status, count]) => `${count} × ${status}`)] : []),
+    ...(times.length > 0 ? [`p50 ${percentile(0.5)}`, `p99 ${percentile(0.99)}`] : []),
+    ...(freezes > 0 ? [`frozen ${freezes} times`] : []),
+    ...(lines > 0 ? [`${lines} lines of log`] : []),
+  ].join(', ');
 }
 
-/** An event in words; undefined for what a person need not see. */
-function describe(event: LifeEvent, paint: Paint): string | undefined {
+type Paint = (codes: string, text: string) => string;
+
+const GREEN = '32';
+const YELLOW = '33';
+const RED = '31';
+const BLUE = '34';
+const DIM = '2';
+
+/** `POST /echo → 200 in 3 ms  1-6b04…` */
+function answerWords(answer: Readonly<Record<string, unknown>>, paint: Paint): string {
+  const { kind, method, path, status, ms, errorType, message, cause, ended, requestId } = answer;
+  const what =
+    kind === 'event'
+      ? `invoke ${answer['bytes']} bytes`
+      : `${kind === 'websocket' ? 'WebSocket' : (method ?? '')} ${path ?? ''}`.trim() || 'request';
+  const code = Number(status);
+  const good = code < 400 && errorType === undefined;
+  const result = code === 499 ? 'client gone' : [status, errorType].filter(Boolean).join(' ');
+  const details = [
+    ...(typeof ms === 'number' ? [`in ${duration(ms)}`] : []),
+    ...(ended === undefined ? [] : [`ended by ${ended}`]),
+    ...(message === undefined && cause === undefined ? [] : [`(${String(message ?? cause).split('\n')[0]})`]),
+  ];
+  const painted = paint(good ? GREEN : code < 500 && errorType === undefined ? YELLOW : RED, result);
+  return [`${what} →`, painted, ...details, '', paint(DIM, String(requestId))].join(' ');
+}
+
+/** What a person reads of an event. */
+function words(event: LifeEvent, paint: Paint): string {
+  const { ms, status, port } = event;
+  const time = duration(Number(ms));
+  const hook = `in ${time}: ${Number(status) === 0 ? 'no answer' : status}`;
   switch (event.event) {
-    case 'listening':
-      return undefined;
     case 'starting':
-      return `starting ${event['command']}`;
+      return `starting ${String(event['command']).replace(process.execPath, 'node')}`;
     case 'accepting':
-      return paint('green', `accepting on port ${event['port']} after ${event['ms']} ms`);
+      return `accepting on ${port} after ${time}`;
     case 'initialized':
-      return paint('green', `initialized in ${event['ms']} ms: ${event['status']}`);
+      return paint(GREEN, `initialized ${hook}`);
     case 'initialize failed':
-      return paint('red', `initialize failed after ${event['ms']} ms: ${event['status'] || 'no answer'}`);
+      return paint(RED, `initialize failed ${hook}`);
     case 'ready':
-    case 'request':
-      return undefined;
-    case 'answer':
-      return answer(event, paint);
-    case 'retry':
-      return paint('yellow', `retry  ${event.requestId}`);
+      return `ready after ${time}`;
+    case 'frozen':
+      return paint(BLUE, 'frozen');
+    case 'thawed':
+      return `thawed after ${time}`;
     case 'pre-freeze':
     case 'pre-stop':
-      return `${event.event} in ${event['ms']} ms: ${event['status'] || 'no answer'}`;
-    case 'frozen':
-      return paint('cyan', 'frozen');
-    case 'thawed':
-      return paint('cyan', `thawed after ${duration(Number(event['ms']))}`);
-    case 'healthy':
-      return paint('green', 'healthy');
-    case 'unhealthy':
-      return paint('red', 'unhealthy');
+      return `${event.event} ${hook}`;
     case 'scaled':
       return `scaled to ${event['instances']} instance${event['instances'] === 1 ? '' : 's'}`;
     case 'stopping':
       return `stopping: ${event['reason']}`;
     case 'exited': {
-      const how = event['signal'] === undefined ? `code ${event['code']}` : String(event['signal']);
-      return event['expected'] === true ? `exited with ${how}` : paint('red', `exited with ${how}, unexpectedly`);
+      const how = event['code'] === undefined ? `by ${event['signal']}` : `with code ${event['code']}`;
+      return event['expected'] ? `exited ${how}` : paint(RED, `exited ${how} (unexpected)`);
     }
-    case 'log':
-      return containerLine(String(event['line']), paint);
+    case 'healthy':
+      return paint(GREEN, 'healthy again');
+    case 'unhealthy':
+      return paint(RED, 'unhealthy');
+    case 'retry':
+      return event['count'] === undefined
+        ? `${event['method']} is made again on another connection  ${paint(DIM, String(event.requestId))}`
+        : `asynchronous call, retry ${event['count']}  ${paint(DIM, String(event.requestId))}`;
+    default:
+      return event.event;
   }
 }
 
-/** What our server logs as JSON, and any other as it likes. */
-interface ServerLine {
-  readonly level?: string;
-  readonly message?: string;
-  readonly function?: string;
-  readonly stream?: string;
-  readonly error?: LoggedError;
+/**
+ * A container's line. A JSON log, as noslate-fc writes, is shown as its message and fields; its lines of requests
+ * that went well say nothing that FC's own have not.
+ */
+function logWords(line: string): string | undefined {
+  const entry = jsonObject(line);
+  if (typeof entry?.['message'] !== 'string') return `| ${line}`;
+  const { time: _time, level, message, ...fields } = entry;
+  if (message === 'request' && fields['outcome'] === 'ok') return undefined;
+  const rest = Object.entries(fields).map(([name, value]) => `${name}=${plain(value)}`);
+  return ['|', ...(level === 'info' || level === undefined ? [] : [`${level}:`]), message, ...rest].join(' ');
 }
 
-interface LoggedError {
-  readonly code?: string;
-  readonly message?: string;
-  readonly stack?: string;
-  readonly cause?: LoggedError;
-}
-
-/** A line that the container printed; undefined for what the platform shows itself. */
-function containerLine(text: string, paint: Paint): string | undefined {
-  const line = parse(text);
-  if (line?.message === undefined) return paint('dim', text);
-  const { level, message, function: name, stream, error } = line;
-  if (stream !== undefined) return `${paint('dim', `${name} |`)} ${message}`;
-  if (level === 'info') return undefined;
-  const details = error === undefined ? '' : `: ${rootOf(error)}`;
-  return paint(level === 'error' ? 'red' : 'yellow', `${level}: ${message}${details}`);
-}
-
-function parse(text: string): ServerLine | undefined {
-  if (!text.startsWith('{')) return undefined;
+function jsonObject(line: string): Record<string, unknown> | undefined {
   try {
-    return JSON.parse(text) as ServerLine;
+    const value: unknown = line.startsWith('{') ? JSON.parse(line) : undefined;
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** What it all began with: of its stack, what is the function's. */
-function rootOf(error: LoggedError): string {
-  if (error.cause !== undefined) return rootOf(error.cause);
-  const [first = error.message ?? '', ...frames] = (error.stack ?? '').split('\n').filter(Boolean);
-  const own = frames.filter(frame => !/server\.js|node:internal/.test(frame)).slice(0, 3);
-  return [first, ...own].join('\n'.padEnd(26));
-}
+const plain = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
 
-function answer(event: LifeEvent, paint: Paint): string {
-  const status = Number(event['status']);
-  const what = event['method'] === undefined ? 'event' : `${event['method']} ${event['path']}`;
-  const took = event['ms'] === undefined ? '' : ` in ${duration(Number(event['ms']))}`;
-  const error = event['errorType'] === undefined ? '' : `, ${event['errorType']}`;
-  const text = `${what} → ${status === 499 ? '499, client gone' : status}${error}${took}`;
-  const bad = status >= 500 || error !== '';
-  return `${bad ? paint('red', text) : status >= 400 ? paint('yellow', text) : text}  ${paint('dim', String(event.requestId))}`;
+function duration(ms: number): string {
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
-
-/** Many events of one second in one line. */
-function summary(events: readonly LifeEvent[]): string {
-  const answers = events.filter(({ event }) => event === 'answer');
-  const statuses = new Map<unknown, number>();
-  for (const { status } of answers) statuses.set(status, (statuses.get(status) ?? 0) + 1);
-  const times = answers.map(({ ms }) => Number(ms ?? 0)).sort((a, b) => a - b);
-  const frozen = events.filter(({ event }) => event === 'frozen').length;
-  const parts = [
-    `${answers.length} more answers`,
-    ...[...statuses].map(([status, count]) => `${count} × ${status}`),
-    `median ${times[Math.floor(times.length / 2)] ?? 0} ms, longest ${times[times.length - 1] ?? 0} ms`,
-    ...(frozen > 0 ? [`frozen ${frozen} times`] : []),
-  ];
-  return line({ at: events[events.length - 1]?.at ?? 0, event: 'answer' }, parts.join(', '));
-}
-
-const duration = (ms: number): string => (ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`);

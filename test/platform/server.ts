@@ -8,7 +8,6 @@ const SOURCE = `
 const http = require('node:http');
 const env = process.env;
 const wait = ms => new Promise(done => setTimeout(done, Number(ms)));
-let started = Date.now();
 const server = http.createServer(async (req, res) => {
   const control = req.headers['x-fc-control-path'] ?? '-';
   const chunks = [];
@@ -21,7 +20,7 @@ const server = http.createServer(async (req, res) => {
   if (control === '/initialize') { await wait(env.INIT_MS ?? 0); res.statusCode = Number((env.INIT_STATUS ?? '200').split(',')[Math.min(inits++, (env.INIT_STATUS ?? '200').split(',').length - 1)]); return res.end('init says so'); }
   if (control === '/pre-freeze' || control === '/pre-stop') { await wait(env.HOOK_MS ?? 0); res.statusCode = Number(env.HOOK_STATUS ?? 200); return res.end(); }
   if (req.url === '/health') { res.statusCode = sick ? 500 : 200; return res.end(); }
-  if (req.url === '/sick') { sick = true; setTimeout(() => { sick = false; }, 2500); return res.end('sick'); }
+  if (req.url === '/sick') { sick = true; setTimeout(() => { sick = false; }, 6000); return res.end('sick'); }
   const url = new URL(req.url, 'http://x');
   const q = url.searchParams;
   if (control === '/invoke' && body.length > 0) for (const [k, v] of Object.entries(JSON.parse(body))) q.set(k, v);
@@ -33,16 +32,17 @@ const server = http.createServer(async (req, res) => {
   if (q.has('stream')) { res.write('first'); await wait(q.get('stream')); return res.end('last'); }
   if (q.has('bytes')) return res.end(Buffer.alloc(Number(q.get('bytes')), 'x'));
   if (q.has('headers')) return res.end(JSON.stringify(req.rawHeaders));
+  if (q.has('ticks')) return res.end(String(ticks));
   if (q.has('env')) return res.end(JSON.stringify(env));
   res.end(q.get('body') ?? body);
 });
-let inits = 0, sick = false, last = Date.now();
+let inits = 0, sick = false;
 if (env.KEEP_ALIVE_MS !== undefined) server.keepAliveTimeout = Number(env.KEEP_ALIVE_MS); else { server.keepAliveTimeout = 0; }
 server.on('upgrade', (req, socket) => {
-  socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: echo\\r\\nConnection: Upgrade\\r\\n\\r\\n');
+  socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n');
   socket.pipe(socket); socket.on('error', () => {});
 });
-if (env.TICK !== undefined) setInterval(() => { const now = Date.now(); if (now - last > 500) console.log('stood still', now - last); last = now; }, 20);
+let ticks = 0; if (env.TICK !== undefined) setInterval(() => { ticks += 1; }, 10);
 if (env.STUBBORN !== undefined) process.on('SIGTERM', () => console.log('SIGTERM')); else process.on('SIGTERM', () => process.exit(0));
 if (env.CHILD !== undefined) require('node:child_process').spawn('sleep', ['60'], { detached: true, stdio: 'ignore' });
 if (env.EXIT_AT_START !== undefined) { console.error('cannot start'); process.exit(Number(env.EXIT_AT_START)); }

@@ -4,7 +4,7 @@ export type Flavour = '2.0' | '3.0';
 /** What a deployment says of a function, in FC's words. Times are seconds, sizes as each says. */
 export interface FunctionSettings {
   readonly flavour: Flavour;
-  /** The container's start command. `{port}` in an argument stands for the port to listen on. */
+  /** The container's start command. The word `PORT` in an argument stands for the port to listen on. */
   readonly command: readonly string[];
   /** Working directory of the command. */
   readonly cwd: string;

@@ -201,7 +201,7 @@ const EVENTS: readonly Check[] = [
         for await (const chunk of response) text += chunk;
         expect('status and body', [response.statusCode, text], [200, 'local']);
       } finally {
-        instance.release('none');
+        shared.release(instance, 'none');
       }
     },
   },

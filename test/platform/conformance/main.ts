@@ -1,33 +1,46 @@
 // `npm run conformance`: the FC contract as checks, against any server.
 import { resolve } from 'node:path';
-import { FlagError, type FlagTable, flagHelp, parseFlags } from '../flags.ts';
+import { type FlagTable, on, oneOf, readTable, tableText, text, type Values } from '../options.ts';
 import type { Flavour } from '../settings.ts';
 import { FUNCTION } from './check.ts';
 import { CHECKS, type Result, runChecks, type Subject } from './run.ts';
 
-/** As sysexits.h: the command was used wrongly. */
-const EXIT_USAGE = 64;
+/** `EX_CONFIG` of sysexits.h, as the server's own. */
+const EXIT_CONFIG = 78;
 
 const FLAGS = {
-  command: { value: 'COMMAND', meaning: 'the server; it listens on $FC_CUSTOM_LISTEN_PORT, for which {port} stands' },
-  agent: {
-    value: 'local|native|sdk|all',
-    default: 'local',
-    allowed: /^(local|native|sdk|all)$/,
-    meaning: 'of ours, without --command',
+  command: {
+    value: "'COMMAND'",
+    ...text,
+    default: undefined,
+    meaning: 'the server, run by a shell; it listens on $FC_CUSTOM_LISTEN_PORT, as does the word PORT in the command',
   },
-  express: { value: undefined, meaning: "the samples' Express server, as an example of what fails" },
-  fc: { value: '2.0|3.0|both', default: 'both', allowed: /^(2\.0|3\.0|both)$/, meaning: 'generation of FC' },
-  only: { value: 'TEXT', default: '', meaning: 'checks whose id has this in it' },
-  list: { value: undefined, meaning: 'list the checks, and run none' },
-  json: { value: undefined, meaning: 'results as JSON, for machines' },
+  agent: {
+    value: 'AGENT',
+    ...oneOf('local', 'native', 'sdk', 'all'),
+    default: 'local',
+    meaning: 'of ours, without --command: local, native, sdk or all',
+  },
+  express: { ...on, meaning: "the samples' Express server, as an example of what fails" },
+  fc: {
+    value: 'VERSION',
+    ...oneOf('3.0', '2.0', 'both'),
+    default: 'both',
+    meaning: 'generation of FC: 3.0, 2.0 or both',
+  },
+  only: { value: 'TEXT', ...text, default: '', otherwise: 'all', meaning: 'checks whose id has this in it' },
+  list: { ...on, meaning: 'list the checks, and run none' },
+  json: { ...on, meaning: 'results as JSON, for machines' },
+  help: { ...on, meaning: 'print this' },
 } as const satisfies FlagTable;
+
+type Flags = Values<typeof FLAGS>;
 
 const HELP = `Checks whether a server keeps to Function Compute's contract with custom containers.
 
   npm run conformance -- [options]
 
-${flagHelp(FLAGS)}
+${tableText(FLAGS)}
 
 ${FUNCTION}
 `;
@@ -45,7 +58,7 @@ function ours(agent: string): Subject {
   };
 }
 
-function subjects(flags: { command: string | undefined; agent: string; express: boolean }): [string, Subject][] {
+function subjects(flags: Flags): [string, Subject][] {
   if (flags.command !== undefined) return [['', { command: ['/bin/sh', '-c', `exec ${flags.command}`] }]];
   if (flags.express) {
     return [['express', { command: [process.execPath, here('test/platform/conformance/express.cjs')] }]];
@@ -55,10 +68,16 @@ function subjects(flags: { command: string | undefined; agent: string; express: 
 }
 
 async function main(): Promise<void> {
-  const flags = parseFlags(FLAGS, process.argv.slice(2));
-  if (flags.help) return void process.stdout.write(HELP);
+  const problems: string[] = [];
+  const flags = readTable(FLAGS, process.argv.slice(2), problems);
   const checks = CHECKS.filter(({ id }) => id.includes(flags.only));
-  if (checks.length === 0) throw new FlagError(`--only: expected part of a check's id, got "${flags.only}"`);
+  if (checks.length === 0) problems.push(`--only: expected part of a check's id, got "${flags.only}"`);
+  if (problems.length > 0) {
+    for (const problem of problems) process.stderr.write(`conformance: ${problem}\n`);
+    process.exitCode = EXIT_CONFIG;
+    return;
+  }
+  if (flags.help) return void process.stdout.write(HELP);
   const say = (text: string): void => void process.stdout.write(`${text}\n`);
   if (flags.list) {
     for (const { id, level, title, source } of checks)
@@ -95,7 +114,4 @@ function record({ subject, flavour, result }: { subject: string; flavour: Flavou
   return { subject, flavour, id, level, title, contract, source, outcome, ...(failure && { failure }), ms };
 }
 
-main().catch((error: unknown) => {
-  process.stderr.write(`conformance: ${error instanceof Error ? error.message : error}\n`);
-  process.exitCode = EXIT_USAGE;
-});
+main();

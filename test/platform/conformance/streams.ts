@@ -262,7 +262,7 @@ async function withSocket<T>(fc: Platform, use: (socket: Socket) => Promise<T>):
     return await use(socket);
   } finally {
     socket.destroy();
-    instance.release('raw');
+    fc.release(instance, 'raw');
   }
 }
 
