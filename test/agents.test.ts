@@ -20,7 +20,7 @@ for (const agent of AGENTS) {
     const server = await startServer({ functions, env: { ...env, NODE_OPTIONS: `--require ${hook}` } });
     try {
       assert.is((await ask(server.port)).body.toString(), 'hello');
-      server.process.kill('SIGUSR2');
+      server.kill('SIGUSR2');
       const { modules } = await server.line('the modules', ({ message }) => message === 'modules');
       const loaded = COSTLY.filter(name => (modules as string[]).includes(name));
       assert.equal(loaded, NEEDED[agent] ?? []);

@@ -12,6 +12,9 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { suite as uvuSuite } from 'uvu';
+import { createPlatform, type Platform } from './platform/platform.ts';
+import { signalAll, tree } from './platform/processes.ts';
+import type { FunctionOptions } from './platform/settings.ts';
 
 /** The product, as built. */
 export const SERVER_FILE: string = resolve('dist/server.js');
@@ -159,12 +162,14 @@ export interface Observed {
   exit: Promise<number | string>;
 }
 
-/** A running server. */
+/** A running server, in a container that FC's part is played for. */
 export interface Server extends Observed {
   port: number;
   pid: number;
   folder: string;
-  process: ChildProcess;
+  /** Function Compute, with this one instance. It freezes only when a test says so. */
+  fc: Platform;
+  kill(signal: NodeJS.Signals): void;
   /** The access line of a request. */
   access(requestId: string): Promise<LogLine>;
   /** Ends it and waits until it has. */
@@ -179,35 +184,86 @@ export interface ServerOptions {
   overrides?: Record<string, object>;
   env?: Record<string, string>;
   args?: string[];
+  /** What FC is told of the function. */
+  fc?: Partial<FunctionOptions>;
 }
 
-/** Starts the built server on a free port and waits until it listens. */
+/** Has FC start the built server, and waits until it listens. */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const folder = project(options.functions ?? {}, options.profile, options.overrides);
-  const child = launch(['--port', '0', '--host', '127.0.0.1', ...(options.args ?? [])], options.env, folder);
-  const observed = observe(child);
-  const { line, output, exit } = observed;
-  const listening = line('listening', ({ message }) => message === 'listening');
-  const first = await Promise.race([listening, exit]);
-  if (typeof first !== 'object') throw new Error(`the server ended with ${first}: ${output()}`);
+  const fc = createPlatform({
+    instanceConcurrency: 200,
+    maxInstances: 1,
+    freeze: false,
+    ...options.fc,
+    command: [process.execPath, SERVER_FILE, ...(options.args ?? [])],
+    cwd: folder,
+    environment: { ...options.env },
+  });
+  const observed = observeInstance(fc);
+  // an initializer that fails is for the test to see
+  await fc.scale(1).catch(error => {
+    if (fc.instances().length === 0) throw error;
+  });
+  const [instance] = fc.instances();
+  if (instance === undefined) throw new Error(`the server ended: ${observed.output()}`);
+  const { port, pid, exited } = instance;
+  const kill = (): void => signalAll(tree(pid), 'SIGKILL');
+  leftovers.add(kill);
+  exited.then(() => leftovers.delete(kill));
   return {
-    port: Number(new URL(String(first['url'])).port),
-    pid: child.pid ?? 0,
+    port,
+    pid,
     folder,
-    process: child,
+    fc,
     ...observed,
-    access: id => line(`access ${id}`, ({ message, requestId }) => message === 'request' && requestId === id),
+    exit: exited,
+    kill: signal => signalAll([pid], signal),
+    access: id => observed.line(`access ${id}`, ({ message, requestId }) => message === 'request' && requestId === id),
     async stop() {
-      child.kill('SIGINT');
+      signalAll([pid], 'SIGINT');
       try {
-        await within(10_000, exit, 'the server to end');
+        await within(10_000, exited, 'the server to end');
       } finally {
         // one that is left would keep this process from ending, too
-        child.kill('SIGKILL');
+        kill();
       }
     },
   };
 }
+
+/** What a container prints. */
+function observeInstance({ life }: Platform): Omit<Observed, 'exit'> {
+  let output = '';
+  const lines: LogLine[] = [];
+  life.on(({ event, line: text }) => {
+    if (event !== 'log') return;
+    output += `${text}\n`;
+    lines.push(...parseLog(`${text}\n`));
+  });
+  return {
+    output: () => output,
+    lines: () => lines,
+    async line(what, test) {
+      const found = lines.find(test);
+      if (found !== undefined) return found;
+      await within(
+        20_000,
+        life.until(({ event }) => event === 'log' && lines.slice(-1).some(test)),
+        `log line: ${what}\n${output}`,
+      );
+      return lines.find(test) as LogLine;
+    },
+  };
+}
+
+/** The JSON lines of a log. */
+const parseLog = (text: string): LogLine[] =>
+  text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .filter(line => line.startsWith('{'))
+    .map(line => JSON.parse(line) as LogLine);
 
 /** Collects what a process prints. */
 export function observe(child: ChildProcess): Observed {
@@ -225,12 +281,7 @@ export function observe(child: ChildProcess): Observed {
     child.on('exit', (code, signal) => done(code ?? signal ?? 'unknown')),
   );
 
-  const lines = (): LogLine[] =>
-    output
-      .slice(0, output.lastIndexOf('\n') + 1)
-      .split('\n')
-      .filter(text => text.startsWith('{'))
-      .map(text => JSON.parse(text) as LogLine);
+  const lines = (): LogLine[] => parseLog(output);
   const line: Server['line'] = (what, test) =>
     within(
       20_000,

@@ -136,7 +136,7 @@ for (const agent of AGENTS) {
     await withServerOn(
       agent,
       { functions, overrides, args: ['--fc-log', 'on'] },
-      async ({ port, folder, line, output, process: server }) => {
+      async ({ port, folder, line, output, kill }) => {
         const reply = ask(port, {
           method: 'POST',
           path: '/initialize',
@@ -145,7 +145,7 @@ for (const agent of AGENTS) {
         await line('the hook', () => output().includes('FC Initialize Start RequestId: init'));
         const file = join(folder, 'noslate.json');
         write(file, readFileSync(file, 'utf8').replace('"reservationCount":1', '"reservationCount":0'));
-        server.kill('SIGHUP');
+        kill('SIGHUP');
         assert.is((await reply).status, 200);
       },
     );
@@ -211,7 +211,7 @@ for (const agent of AGENTS) {
     const held = open(server.port, { path: '/wait' });
     await server.line('the call at the gate', ({ message }) => message === 'at the gate');
     const pooled = await raw(server.port);
-    server.process.kill('SIGTERM');
+    server.kill('SIGTERM');
     await server.line('draining', ({ message }) => message === 'draining');
     const refused = await ask(server.port, { path: '/other' });
     assert.equal(
@@ -240,7 +240,7 @@ for (const agent of AGENTS) {
     const server = await startServerOn(agent, { functions });
     const client = await raw(server.port, 'POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n');
     await client.until('first');
-    server.process.kill('SIGTERM');
+    server.kill('SIGTERM');
     await server.line('draining', ({ message }) => message === 'draining');
     client.socket.write('x');
     assert.match(await within(10_000, client.closed, 'the end of the connection'), /second\r\n0\r\n\r\n$/);
@@ -251,7 +251,7 @@ for (const agent of AGENTS) {
     const server = await startServerOn(agent, { functions: { gate: GATE }, env: { SERVER_DRAIN_TIMEOUT: '1' } });
     const client = await raw(server.port, get('/wait'));
     await server.line('the call at the gate', ({ message }) => message === 'at the gate');
-    server.process.kill('SIGTERM');
+    server.kill('SIGTERM');
     assert.is(await within(10_000, server.exit, 'the end'), 0);
     assert.match(server.output(), 'drain timeout passed');
     await within(5000, client.closed, 'the client to be told');
@@ -274,10 +274,10 @@ for (const agent of AGENTS) {
       const server = await startServerOn(agent, { functions: { gate: GATE } });
       const client = await raw(server.port, get('/wait'));
       await server.line('the call at the gate', ({ message }) => message === 'at the gate');
-      server.process.kill(signals[0]);
+      server.kill(signals[0]);
       if (signals[1] !== undefined) {
         await server.line('draining', ({ message }) => message === 'draining');
-        server.process.kill(signals[1]);
+        server.kill(signals[1]);
       }
       assert.is(await within(5000, server.exit, 'the end'), 0, signals.join());
       client.socket.destroy();
@@ -291,7 +291,7 @@ for (const agent of AGENTS) {
     const server = await startServerOn(agent, { functions });
     const client = await raw(server.port, get('/'));
     await server.line('the block', ({ message }) => message === 'blocking');
-    server.process.kill('SIGINT');
+    server.kill('SIGINT');
     assert.is(await within(5000, server.exit, 'the end'), 0);
     client.socket.destroy();
   });

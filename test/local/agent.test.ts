@@ -622,7 +622,7 @@ reload(
   async () => {
     const hello = (name: string): string =>
       `exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end('${name} ' + process.env.STAGE); };`;
-    await withServer({ functions: { a: hello('a') } }, async ({ port, folder, line, lines, process: child }) => {
+    await withServer({ functions: { a: hello('a') } }, async ({ port, folder, line, lines, kill }) => {
       assert.is((await ask(port)).body.toString(), 'a undefined');
       const reloads = (count: number): Promise<unknown> =>
         line(
@@ -667,7 +667,7 @@ reload(
       await reloads(2);
       assert.is((await ask(port, { path: '/a' })).body.toString(), 'b undefined');
       const before = lines().filter(({ message }) => message === 'configuration reloaded').length;
-      child.kill('SIGHUP');
+      kill('SIGHUP');
       await reloads(before + 1);
     });
   },

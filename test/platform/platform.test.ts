@@ -299,7 +299,7 @@ calls('should give up at the function’s timeout', async () => {
     assert.equal([late.status, late.errorType], [200, 'UnhandledInvocationError']);
     assert.match(String(body(late)['errorMessage']), 'Function time out after 1 seconds');
     assert.is(trigger.status, 504);
-    const { body: stream } = await fc.http({ method: 'GET', path: '/?stream=3000' });
+    const { body: stream } = await fc.http({ method: 'GET', path: '/?stream=9000' });
     const end = new Promise(done => void stream.on('error', () => done('broken')).on('end', () => done('whole')));
     stream.resume();
     assert.is(await within(5000, end, 'the end'), 'broken');
