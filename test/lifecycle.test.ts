@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { AGENTS, startServerOn, withServerOn } from './agents.ts';
 import { ask, eventually, get, open, raw, suite, within, write } from './helpers.ts';
+import { whole } from './platform/conformance/check.ts';
 
 const HELLO =
   'exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end("hello " + req.method + " " + req.url); };';
@@ -17,35 +18,25 @@ const GATE = `
 for (const agent of AGENTS) {
   const hooks = suite(`lifecycle hooks :: ${agent}`);
 
-  hooks('should answer each hook with 200, again and again, and by its control path', async () => {
-    await withServerOn(agent, { functions: { hello: HELLO } }, async ({ port }) => {
-      const calls: [string, string, string?][] = [
-        ['POST', '/initialize'],
-        ['POST', '/initialize'],
-        ['POST', '/initialize', '/initialize'],
-        ['GET', '/pre-freeze'],
-        ['GET', '/pre-freeze', '/pre-freeze'],
-      ];
-      for (const [method, path, control = ''] of calls) {
-        const reply = await ask(port, { method, path, headers: { 'x-fc-control-path': control } });
-        assert.equal([reply.status, reply.body.length], [200, 0], `${method} ${path} ${control}`);
-      }
-    });
-  });
-
-  hooks('should pass a reserved path on when an HTTP trigger asks for it', async () => {
-    await withServerOn(agent, { functions: { hello: HELLO } }, async ({ port }) => {
-      const headers = { 'x-fc-control-path': '/http-invoke' };
-      for (const [method, path] of [
-        ['GET', '/pre-stop'],
-        ['GET', '/pre-freeze'],
-        ['POST', '/initialize'],
-        ['POST', '/invoke'],
-      ] as const) {
-        const reply = await ask(port, { method, path, headers });
-        assert.equal([reply.status, reply.body.toString()], [200, `hello ${method} ${path}`]);
-      }
-    });
+  hooks('should answer each hook of FC’s with 200, and end with 0 after the last', async () => {
+    const hook = { timeout: 10 };
+    const fc = { flavour: '2.0', initializer: hook, preFreeze: hook, preStop: hook, freeze: true } as const;
+    const server = await startServerOn(agent, { functions: { hello: HELLO }, fc });
+    const { life } = server.fc;
+    assert.is((await whole(server.fc.invoke())).text, 'hello POST /invoke');
+    await within(
+      5000,
+      life.until(({ event }) => event === 'frozen' && happened('pre-freeze').length > 0),
+      'the freeze',
+    );
+    await server.fc.stop();
+    function happened(name: string): unknown[] {
+      return life.events.filter(({ event }) => event === name).map(({ status, code }) => status ?? code);
+    }
+    assert.equal(
+      ['initialized', 'pre-freeze', 'pre-stop', 'exited'].map(name => happened(name).pop()),
+      [200, 200, 200, 0],
+    );
   });
 
   hooks('should not initialize before every reserved worker is ready', async () => {
@@ -53,12 +44,14 @@ for (const agent of AGENTS) {
     exports.initializer = async () => { console.log('initialized'); };
     exports.handler = async (ctx, req, res) => res.end(process.env.NOSLATE_WORKER_ID);`;
     const overrides = { warm: { initializer: 'index.initializer', worker: { reservationCount: 2 } } };
-    await withServerOn(agent, { functions: { warm: source }, overrides }, async ({ port, lines, access }) => {
-      const headers = { 'x-fc-initialization-timeout': '10', 'x-fc-request-id': 'init' };
-      const reply = await ask(port, { method: 'POST', path: '/initialize', headers });
-      assert.is(reply.status, 200);
-      await access('init');
-      assert.is(lines().filter(({ message }) => message === 'worker ready').length, 2);
+    const options = { functions: { warm: source }, overrides, fc: { initializer: { timeout: 20 } } };
+    await withServerOn(agent, options, async ({ lines, fc }) => {
+      await within(
+        20_000,
+        fc.life.until(({ event }) => event === 'initialized'),
+        'initialize',
+      );
+      await eventually('both', async () => lines().filter(({ message }) => message === 'worker ready').length === 2);
     });
   });
 
@@ -67,19 +60,19 @@ for (const agent of AGENTS) {
       broken: 'exports.handler = async () => {}; exports.initializer = () => { throw new Error("secret detail"); };',
     };
     const overrides = { broken: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
-    await withServerOn(agent, { functions, overrides }, async ({ port, line }) => {
-      const reply = await ask(port, {
-        method: 'POST',
-        path: '/initialize',
-        headers: { 'x-fc-initialization-timeout': '3' },
-      });
-      assert.is(reply.status, 404);
+    const fc = { initializer: { timeout: 3 }, switches: { initFailure: 'keep' } } as const;
+    await withServerOn(agent, { functions, overrides, fc }, async ({ fc: platform, line }) => {
+      const { errorType, text } = await whole(platform.invoke());
+      assert.is(errorType, 'InitializationError');
       // Noslate's control plane does not say why a worker is not there
       const expected =
         agent === 'local'
           ? ['INITIALIZER_FAILED', 'function "broken" could not be initialized']
           : ['UNAVAILABLE', 'function "broken": 0 of 1 reserved workers active'];
-      assert.equal([reply.json()['errorType'], reply.json()['errorMessage']], expected);
+      const { errorMessage } = JSON.parse(text) as { errorMessage: string };
+      assert.match(errorMessage, '/initialize answered 404: ');
+      const said = JSON.parse(errorMessage.slice(errorMessage.indexOf('{'))) as Record<string, unknown>;
+      assert.equal([said['errorType'], said['errorMessage']], expected);
       await line(
         'the detail',
         ({ message, error }) => message === 'worker exited' && JSON.stringify(error).includes('secret detail'),
@@ -90,16 +83,10 @@ for (const agent of AGENTS) {
   hooks('should answer in time when the worker is not ready by x-fc-initialization-timeout', async () => {
     const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
     const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
-    await withServerOn(agent, { functions, overrides }, async ({ port }) => {
-      const reply = await ask(port, {
-        method: 'POST',
-        path: '/initialize',
-        headers: { 'x-fc-initialization-timeout': '1' },
-      });
-      assert.equal(
-        [reply.status, reply.json()['errorType'], reply.json()['errorMessage']],
-        [404, 'UNAVAILABLE', 'function "slow": 0 of 1 reserved workers active'],
-      );
+    const fc = { initializer: { timeout: 2 }, switches: { initFailure: 'keep' } } as const;
+    await withServerOn(agent, { functions, overrides, fc }, async ({ fc: platform }) => {
+      const { text } = await whole(platform.invoke());
+      assert.match(JSON.parse(text).errorMessage, /answered 404: .*0 of 1 reserved workers active/);
     });
   });
 
@@ -258,15 +245,21 @@ for (const agent of AGENTS) {
   });
 
   stop('should drain on /pre-stop, answer 200 when nothing is in flight, and end with 0', async () => {
-    const server = await startServerOn(agent, { functions: { gate: GATE } });
+    const fc = { preStop: { timeout: 20 } };
+    const server = await startServerOn(agent, { functions: { gate: GATE }, fc });
+    // FC does not know of this one, and does not wait for it
     const held = await raw(server.port, get('/wait'));
     await server.line('the call at the gate', ({ message }) => message === 'at the gate');
-    const preStop = await raw(server.port, get('/pre-stop', 'x-fc-request-id: stop\r\n'));
+    const stopped = server.fc.stop();
     await eventually('the drain to begin', async () => (await ask(server.port, { path: '/other' })).status === 503);
-    assert.is(preStop.received(), '');
+    assert.is(
+      server.fc.life.events.find(({ event }) => event === 'pre-stop'),
+      undefined,
+    );
     held.socket.destroy();
-    await preStop.until('HTTP/1.1 200 OK');
-    assert.is(await within(10_000, server.exit, 'the end'), 0);
+    await within(20_000, stopped, 'the end');
+    const last = server.fc.life.events.filter(({ event }) => event === 'pre-stop' || event === 'exited');
+    assert.equal([last[0]?.['status'], last[1]?.['code']], [200, 0]);
   });
 
   stop('should end at once with 0 on SIGINT, and on a second SIGTERM', async () => {

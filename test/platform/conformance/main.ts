@@ -1,9 +1,9 @@
 // `npm run conformance`: the FC contract as checks, against any server.
-import { resolve } from 'node:path';
 import { type FlagTable, on, oneOf, readTable, tableText, text, type Values } from '../options.ts';
 import type { Flavour } from '../settings.ts';
 import { FUNCTION } from './check.ts';
-import { CHECKS, type Result, runChecks, type Subject } from './run.ts';
+import { CHECKS, type Result, runChecks } from './run.ts';
+import { here, ours, type Subject } from './subjects.ts';
 
 /** `EX_CONFIG` of sysexits.h, as the server's own. */
 const EXIT_CONFIG = 78;
@@ -44,19 +44,6 @@ ${tableText(FLAGS)}
 
 ${FUNCTION}
 `;
-
-const here = (file: string): string => resolve(__dirname, '../../..', file);
-
-/** Ours, by agent. */
-function ours(agent: string): Subject {
-  const config = here('test/platform/conformance/function/noslate.json');
-  const container = here('dist-test/planes/container.js');
-  const server = agent === 'native' ? container : here('dist/server.js');
-  return {
-    command: [process.execPath, server, '--config', config],
-    environment: { SERVER_AGENT: agent, ...(agent === 'sdk' && { NOSLATE_PATH: here('dist-test/sdk/noslate') }) },
-  };
-}
 
 function subjects(flags: Flags): [string, Subject][] {
   if (flags.command !== undefined) return [['', { command: ['/bin/sh', '-c', `exec ${flags.command}`] }]];

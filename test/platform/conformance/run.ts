@@ -4,15 +4,10 @@ import { CALLS } from './calls.ts';
 import type { Check, Context } from './check.ts';
 import { LIFE } from './life.ts';
 import { FLOWS } from './streams.ts';
+import type { Subject } from './subjects.ts';
 
 /** All of them, in the order of an instance's life. */
 export const CHECKS: readonly Check[] = [...LIFE, ...CALLS, ...FLOWS];
-
-/** The server under test. */
-export interface Subject {
-  readonly command: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-}
 
 /** How a check went. */
 export interface Result {
@@ -42,6 +37,8 @@ export async function runChecks(
     createPlatform({
       flavour,
       timeout: 30,
+      // a check waits no longer
+      startTimeout: 12,
       ...options,
       command: subject.command,
       environment: { ...subject.environment, ...options.environment },
