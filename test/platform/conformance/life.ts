@@ -146,8 +146,11 @@ const FREEZE: readonly Check[] = [
     source: '§1, §7 [S6 S8]',
     level: 'must',
     async run({ platform }) {
-      const fc = platform();
+      const fc = platform({ freeze: false });
       await http(fc, { body: 'first' }, { method: 'POST' });
+      // frozen in its sleep, not at work
+      await pause(500);
+      fc.instances()[0]?.freeze();
       await pause(FROZEN_MS);
       const { status, text } = await http(fc, { body: 'second' }, { method: 'POST' });
       expect('after 7 s', [status, text], [200, 'second']);
