@@ -3,6 +3,9 @@ import { connect, type Socket } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
 import type { HeaderPairs } from './headers.ts';
 
+/** More than FC takes, so that it is FC's own limit that a response exceeds. */
+const MAX_HEADER_BYTES = 64 * 1024;
+
 /** One request to a container. */
 export interface Exchange {
   readonly method: string;
@@ -15,6 +18,8 @@ export interface Exchange {
   readonly signal: AbortSignal;
   /** An end by the signal resets the connection, which closes it otherwise. */
   readonly reset?: boolean;
+  /** Opens a connection of its own, and gives up those that idle: one of them has just turned out to be dead. */
+  readonly fresh?: boolean;
 }
 
 /** The connections of FC to one instance: pooled, and closed by nobody but the container. */
@@ -37,7 +42,7 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
   // Node's own would heed the container's `Keep-Alive: timeout=5` and close in time; FC does not
   Object.assign(agent, {
     keepSocketAlive(socket: Socket): boolean {
-      socket.setTimeout(idleSeconds * 1000, () => socket.destroy());
+      socket.setTimeout(idleSeconds * 1000);
       return true;
     },
     reuseSocket(socket: Socket, next: ClientRequest): void {
@@ -46,9 +51,19 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
     },
   });
   return {
-    exchange({ method, path, headers, body, signal, reset = false }) {
+    exchange({ method, path, headers, body, signal, reset = false, fresh = false }) {
       return new Promise((resolve, reject) => {
-        const outgoing = request({ agent, host, port, method, path, headers: grouped(headers), setHost: false });
+        if (fresh) for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
+        const outgoing = request({
+          agent,
+          host,
+          port,
+          method,
+          path,
+          headers: grouped(headers),
+          setHost: false,
+          maxHeaderSize: MAX_HEADER_BYTES,
+        });
         const abort = (): void => {
           if (reset && outgoing.socket !== null) resetSocket(outgoing.socket);
           outgoing.destroy(new Error('aborted'));
@@ -57,8 +72,10 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
         signal.addEventListener('abort', abort);
         outgoing.on('close', () => signal.removeEventListener('abort', abort));
         outgoing.on('socket', socket => {
-          if (!sockets.has(socket)) socket.once('close', () => sockets.delete(socket));
+          if (sockets.has(socket)) return;
           sockets.add(socket);
+          socket.once('close', () => sockets.delete(socket));
+          socket.on('timeout', () => socket.destroy());
         });
         outgoing.on('response', response => {
           // who has been given the body hears of its end there; without a listener it would end this process
