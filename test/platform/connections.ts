@@ -3,6 +3,9 @@ import { connect, type Socket } from 'node:net';
 import { pipeline, type Readable } from 'node:stream';
 import type { HeaderPairs } from './headers.ts';
 
+/** More than FC takes, so that it is FC's own limit that a response exceeds. */
+const MAX_HEADER_BYTES = 64 * 1024;
+
 /** One request to a container. */
 export interface Exchange {
   readonly method: string;
@@ -15,6 +18,8 @@ export interface Exchange {
   readonly signal: AbortSignal;
   /** An end by the signal resets the connection, which closes it otherwise. */
   readonly reset?: boolean;
+  /** Opens a connection of its own, and gives up those that idle: one of them has just turned out to be dead. */
+  readonly fresh?: boolean;
 }
 
 /** The connections of FC to one instance: pooled, and closed by nobody but the container. */
@@ -51,9 +56,19 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
     reuse?.(socket, next);
   };
   return {
-    exchange({ method, path, headers, body, signal, reset = false }) {
+    exchange({ method, path, headers, body, signal, reset = false, fresh = false }) {
       return new Promise((resolve, reject) => {
-        const outgoing = request({ agent, host, port, method, path, headers: grouped(headers), setHost: false });
+        if (fresh) for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
+        const outgoing = request({
+          agent,
+          host,
+          port,
+          method,
+          path,
+          headers: grouped(headers),
+          setHost: false,
+          maxHeaderSize: MAX_HEADER_BYTES,
+        });
         const abort = (): void => {
           if (reset && outgoing.socket !== null) resetSocket(outgoing.socket);
           outgoing.destroy(new Error('aborted'));

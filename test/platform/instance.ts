@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { IncomingMessage } from 'node:http';
 import { connect, createServer } from 'node:net';
+import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import { FcError, platformError } from './answers.ts';
 import { type Connections, createConnections, type Exchange, resetSocket } from './connections.ts';
@@ -13,6 +14,8 @@ import type { FunctionSettings } from './settings.ts';
 /** A server that listens on loopback only cannot be reached from FC; here it cannot at this address. */
 const HOST = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1';
 const PROBE_INTERVAL_MS = 10;
+/** A process that ends has broken its connections some time before it is known to have ended. */
+const EXIT_LAG_MS = 250;
 /** What of a hook's answer an error may quote. */
 const MAX_BODY_OF_HOOK = 1024;
 
@@ -34,6 +37,8 @@ export interface Instance {
   readonly inFlight: number;
   /** Resolves when it has ended, with exit code or signal. */
   readonly exited: Promise<number | NodeJS.Signals>;
+  /** Resolves when it is known whether a connection has broken because the process has ended. */
+  aftermath(): Promise<void>;
   readonly connections: Connections;
   /**
    * Probes the port, initializes, and has the first health check made. Together for all that call while it goes on;
@@ -61,6 +66,12 @@ export interface Instance {
   peakMemory(): number;
 }
 
+/** Containers that run. Each is a session of its own, which would outlive a platform that ends without stopping it. */
+const running = new Set<string>();
+process.on('exit', () => {
+  for (const id of running) signalAll(holders('FC_INSTANCE_ID', id), 'SIGKILL');
+});
+
 /** Starts a container's command. */
 export async function startInstance(settings: FunctionSettings, tell: Tell): Promise<Instance> {
   const { switches, initializer, healthCheck } = settings;
@@ -87,6 +98,9 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   let inFlight = 0;
   /** Changes with every request; who finds it changed has been overtaken. */
   let turn = 0;
+  /** Changes with every freeze. */
+  let freezes = 0;
+  let stopped = false;
   let failure: FcError | undefined;
   let preparing: Promise<void> | undefined;
   let stopping: Promise<void> | undefined;
@@ -94,23 +108,29 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   let idle: NodeJS.Timeout | undefined;
   const waiting = new Set<() => void>();
 
+  running.add(id);
   const exited = new Promise<number | NodeJS.Signals>(done => {
     const settleExit = (how: number | NodeJS.Signals, error: FcError): void => {
       if (state === 'exited') return;
-      const expected = state === 'stopping';
       state = 'exited';
       failure = error;
+      running.delete(id);
       clearTimeout(checks);
       clearTimeout(idle);
-      say('exited', { [typeof how === 'number' ? 'code' : 'signal']: how, expected });
+      say('exited', { [typeof how === 'number' ? 'code' : 'signal']: how, expected: stopped });
       connections.close();
       done(how);
     };
-    // a container's processes end with its first one
-    child.on('exit', () => signalAll(holders('FC_INSTANCE_ID', id), 'SIGKILL'));
+    child.on('exit', () => {
+      // until all that it printed has come, it must get no more requests
+      state = 'stopping';
+      // a container's processes end with its first one
+      signalAll(holders('FC_INSTANCE_ID', id), 'SIGKILL');
+    });
     // all that it printed has come
     child.on('close', (code, signal) => {
-      const text = `code ${code ?? 137}, message:${signal ?? 'exit status'}`;
+      const status = signal === null ? code : 128 + constants.signals[signal];
+      const text = `code ${status}, message:${signal ?? 'exit status'}`;
       const command = settings.command.join(' ');
       const message = `Function instance exited unexpectedly(${text}) with start command '${command}'. Logs:${log.tail(0)}`;
       settleExit(signal ?? code ?? 0, platformError('CAExited', switches.startErrorStatus, message));
@@ -124,18 +144,25 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   async function prepare(request: string): Promise<void> {
     if (state === 'starting') {
       await probe();
-      if (state !== 'starting') throw failure;
+      if (state !== 'starting') return ended();
       state = 'accepting';
       say('accepting', { port, ms: Date.now() - started });
     }
     if (state === 'accepting') {
       if (initializer !== undefined) await initialize(request, initializer.timeout);
       if (healthCheck !== undefined) await firstCheck();
-      if (state !== 'accepting') throw failure;
+      if (state !== 'accepting') return ended();
       state = 'ready';
       say('ready', { ms: Date.now() - started });
     }
-    if (failure !== undefined) throw failure;
+    if (state !== 'ready') return ended();
+  }
+
+  /** Why it will never be ready. */
+  async function ended(): Promise<never> {
+    if (stopped) throw platformError('FunctionNotStarted', switches.startErrorStatus, 'the instance has been stopped');
+    await exited;
+    throw failure;
   }
 
   /** FC's readiness test: the port accepts. */
@@ -155,11 +182,16 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     const own = switches.initializeId === 'shared' ? request : requestId(settings);
     const { status, body, ms } = await hook('/initialize', own, timeout);
     const ok = status >= 200 && status < 300;
+    const late = status === 0 && ms >= timeout * 1000;
+    if (status === 0 && !late) await aftermath();
     say(ok ? 'initialized' : 'initialize failed', { requestId: own, status, ms });
     if (ok) return;
-    if (failure !== undefined) throw failure;
-    const reason =
-      status === 0 ? `no answer from /initialize within ${timeout} seconds` : `/initialize answered ${status}: ${body}`;
+    if (state !== 'accepting') return ended();
+    // FC restarts it then, whatever it does after other failures
+    if (status >= 500) stop('initialize failed');
+    const reason = late
+      ? `no answer from /initialize within ${timeout} seconds`
+      : `/initialize ${status === 0 ? 'broke off' : `answered ${status}: ${body}`}`;
     throw new FcError('function', 'InitializationError', switches.initErrorStatus, `Initialization failed: ${reason}`);
   }
 
@@ -173,6 +205,10 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     const seconds = most === 0 ? timeout : Math.min(most, timeout);
     const headers = commonHeaders(settings, { requestId: request, controlPath: path });
     return ask(path === '/initialize' ? 'POST' : 'GET', path, headers, seconds * 1000);
+  }
+
+  async function aftermath(): Promise<void> {
+    await Promise.race([exited, pause(EXIT_LAG_MS)]);
   }
 
   async function ask(
@@ -225,8 +261,9 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     if (healthCheck === undefined || state === 'stopping' || state === 'exited') return;
     checks = setTimeout(async () => {
       // a frozen one cannot answer, and is not asked
+      const before = freezes;
       const good = frozenAt === undefined ? await check() : healthy;
-      const count = good === healthy || frozenAt !== undefined ? 0 : row + 1;
+      const count = good === healthy || freezes !== before ? 0 : row + 1;
       const needed = healthy ? healthCheck.failureThreshold : healthCheck.successThreshold;
       if (count < needed) return scheduleCheck(count);
       healthy = good;
@@ -236,18 +273,19 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   }
 
   function freeze(): void {
-    if (frozenAt !== undefined || state === 'exited') return;
+    if (frozenAt !== undefined || child.pid === undefined || !isRunning()) return;
     frozenAt = Date.now();
-    signalAll(tree(child.pid ?? 0), 'SIGSTOP');
+    freezes += 1;
+    signalAll(tree(child.pid), 'SIGSTOP');
     say('frozen', {});
   }
 
   function thaw(): void {
-    if (frozenAt === undefined || state === 'exited') return;
+    if (frozenAt === undefined || child.pid === undefined || !isRunning()) return;
     const ms = Date.now() - frozenAt;
     frozenAt = undefined;
     // children first: a parent must not find them standing still
-    signalAll(tree(child.pid ?? 0).reverse(), 'SIGCONT');
+    signalAll(tree(child.pid).reverse(), 'SIGCONT');
     say('thawed', { ms });
   }
 
@@ -271,15 +309,19 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   }
 
   async function end(reason: string): Promise<void> {
-    if (state === 'exited') return;
+    if (!isRunning()) {
+      await exited;
+      return;
+    }
     const before = state;
+    stopped = true;
     state = 'stopping';
     clearTimeout(checks);
     clearTimeout(idle);
     say('stopping', { reason });
     if (inFlight > 0) {
       const drained = new Promise<void>(done => waiting.add(done));
-      await Promise.race([drained, exited, idly(settings.timeout * 1000)]);
+      await Promise.race([drained, exited, pause(settings.timeout * 1000)]);
     }
     thaw();
     if (before === 'ready' && settings.preStop !== undefined && isRunning()) {
@@ -289,10 +331,12 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     }
     if (isRunning() && switches.sigterm === 'yes') {
       child.kill('SIGTERM');
-      await Promise.race([exited, idly(switches.stopGrace * 1000)]);
+      await Promise.race([exited, pause(switches.stopGrace * 1000)]);
     }
     if (isRunning()) child.kill('SIGKILL');
     await exited;
+    // killed is not yet gone
+    while (holders('FC_INSTANCE_ID', id).length > 0) await pause(PROBE_INTERVAL_MS);
   }
 
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null && child.pid !== undefined;
@@ -318,9 +362,10 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       return log.length();
     },
     exited,
+    aftermath,
     connections,
     prepare(request) {
-      preparing ??= Promise.race([prepare(request), exited.then(() => Promise.reject(failure))]).finally(() => {
+      preparing ??= Promise.race([prepare(request), exited.then(ended)]).finally(() => {
         preparing = undefined;
       });
       return preparing;
@@ -430,7 +475,5 @@ async function text(response: IncomingMessage, limit: number): Promise<string> {
   return body;
 }
 
-/** A pause that keeps no process from ending. */
-const idly = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms).unref());
-
-const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms));
+/** Keeps no process from ending. What it is for does: the container that is waited for. */
+const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms).unref());

@@ -6,6 +6,7 @@ import type { HeaderPairs } from './headers.ts';
 export const LIMITS = {
   headers: 8 * 1024,
   path: 4 * 1024,
+  responseHeaders: 8 * 1024,
   syncBody: 32 * 1024 * 1024,
   asyncBody: 128 * 1024,
   logTail: 4 * 1024,
@@ -17,14 +18,17 @@ export const METHODS: readonly string[] = ['GET', 'POST', 'PUT', 'DELETE', 'HEAD
 /** FC makes a request again on another connection when one breaks, but only these. @see FC contract §1 */
 export const REPEATABLE: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE'];
 
+/** Bytes of names and values; node:http has one character for each. */
+export const sizeOf = (headers: HeaderPairs): number =>
+  headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+
 /** Why FC does not even look for an instance; undefined if it does. */
 export function refusal(request: {
   readonly method: string;
   readonly path: string;
   readonly headers: HeaderPairs;
 }): FcError | undefined {
-  const size = request.headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
-  if (size > LIMITS.headers) {
+  if (sizeOf(request.headers) > LIMITS.headers) {
     return platformError('InvalidArgument', 400, `request headers: expected at most ${LIMITS.headers} bytes`);
   }
   if (Buffer.byteLength(request.path) > LIMITS.path) {

@@ -6,7 +6,6 @@ import { type Whole, whole } from './conformance/check.ts';
 import { header } from './headers.ts';
 import type { LifeEvent } from './life.ts';
 import { ClientGone, type HttpCall, type Platform } from './platform.ts';
-import { holders } from './processes.ts';
 import { printed, withPlatform } from './server.ts';
 import { parseSwitches, type Switches } from './settings.ts';
 
@@ -28,154 +27,6 @@ const saw = (fc: Platform, path: string): string[] =>
   printed(fc).filter(line => line.startsWith(`saw`) && line.includes(` ${path}`));
 const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms));
 const body = ({ text }: Whole): Record<string, string> => JSON.parse(text) as Record<string, string>;
-
-const start = suiteOfMany('platform :: start');
-
-start('should wait for a port that opens late', async () => {
-  await withPlatform({ LATE_MS: '300' }, {}, async fc => {
-    assert.is((await get(fc, '/?body=up')).text, 'up');
-    assert.ok(Number((await until(fc, 'accepting'))['ms']) >= 300);
-  });
-});
-
-start('should not find a server that listens on loopback only, and say what it printed', async () => {
-  await withPlatform({ HOST: '127.0.0.1' }, { startTimeout: 4 }, async fc => {
-    const reply = await get(fc, '/');
-    assert.equal([reply.status, body(reply)['Code'], reply.instance], [412, 'FunctionNotStarted', undefined]);
-    assert.match(String(body(reply)['Message']), /health check failed on port \d+ in 4 seconds\. Logs:up/);
-  });
-});
-
-start('should give up a server that never listens', async () => {
-  await withPlatform({ SILENT: '1' }, { startTimeout: 1, flavour: '2.0' }, async fc => {
-    assert.is(body(await event(fc))['ErrorCode'], 'FunctionNotStarted');
-  });
-});
-
-start('should tell of a server that exits at its start', async () => {
-  await withPlatform({ EXIT_AT_START: '3' }, {}, async fc => {
-    const reply = await get(fc, '/');
-    assert.equal([reply.status, body(reply)['Code']], [412, 'CAExited']);
-    assert.match(String(body(reply)['Message']), /exited unexpectedly\(code 3.*Logs:cannot start/s);
-    // and try again with the next call
-    assert.is(body(await get(fc, '/'))['Code'], 'CAExited');
-    assert.is(happened(fc, 'starting').length, 2);
-  });
-});
-
-start('should tell of a command that is not there', async () => {
-  await withPlatform({}, {}, async ({ settings }) => {
-    const { createPlatform } = await import('./platform.ts');
-    const fc = createPlatform({ ...settings, healthCheck: undefined as never, command: ['/nowhere/server'] });
-    const reply = await get(fc, '/');
-    assert.equal([reply.status, body(reply)['Code']], [412, 'CAFileNotFound']);
-    await fc.stop();
-  });
-});
-
-start('should give the container its environment, and none of the machine’s secrets', async () => {
-  process.env['ALIBABA_CLOUD_SECRET_CANARY'] = 'canary';
-  for (const flavour of ['2.0', '3.0'] as const) {
-    await withPlatform({ OWN: 'yes' }, { flavour, role: false, memory: 256 }, async fc => {
-      const env = body(await get(fc, '/?env'));
-      assert.equal([env['OWN'], env['FC_FUNCTION_MEMORY_SIZE'], env['FC_FUNCTION_NAME']], ['yes', '256', 'app']);
-      assert.equal(
-        [env['FC_SERVICE_NAME'], env['ALIBABA_CLOUD_ACCESS_KEY_ID']],
-        [flavour === '2.0' ? 'service' : undefined, undefined],
-      );
-      assert.is(env['ALIBABA_CLOUD_SECRET_CANARY'], undefined);
-    });
-  }
-  delete process.env['ALIBABA_CLOUD_SECRET_CANARY'];
-});
-
-start.run();
-
-const initialize = suiteOfMany('platform :: initialize');
-
-initialize('should initialize once, before the first call, whoever calls', async () => {
-  await withPlatform({ INIT_MS: '200' }, { initializer: { timeout: 3 }, instanceConcurrency: 5 }, async fc => {
-    await Promise.all([event(fc), event(fc), event(fc)]);
-    await event(fc);
-    assert.is(saw(fc, '/initialize').length, 1);
-    assert.match(printed(fc).filter(line => line.startsWith('saw'))[0] ?? '', /saw POST \/initialize \/initialize/);
-  });
-});
-
-initialize('should fail the call, and start anew with the next, when it fails or is late', async () => {
-  for (const environment of [{ INIT_STATUS: '404,200' }, { INIT_STATUS: '500' }, { INIT_MS: '3000' }]) {
-    await withPlatform(environment, { initializer: { timeout: 1 } }, async fc => {
-      const reply = await event(fc);
-      assert.equal([reply.status, reply.errorType], [200, 'InitializationError']);
-      assert.match(String(body(reply)['errorMessage']), /Initialization failed: /);
-      await event(fc);
-      assert.is(happened(fc, 'starting').length, 2);
-    });
-  }
-});
-
-initialize.run();
-
-const scale = suiteOfMany('platform :: instances');
-
-scale('should start an instance for what the others have no room for, and refuse above the quota', async () => {
-  await withPlatform({}, { instanceConcurrency: 2, maxInstances: 2 }, async fc => {
-    const replies = await Promise.all([1, 2, 3, 4, 5].map(() => get(fc, '/?sleep=1500&body=ok')));
-    assert.equal(replies.map(({ status }) => status).sort(), [200, 200, 200, 200, 429]);
-    assert.is(body(replies.find(({ status }) => status === 429) as Whole)['Code'], 'ResourceExhausted');
-    assert.is(new Set(replies.map(({ instance }) => instance)).size, 3);
-    assert.is(fc.instances().length, 2);
-    assert.ok(fc.instances().every(({ inFlight }) => inFlight === 0));
-  });
-});
-
-scale('should freeze what is idle, thaw it for a call, and freeze no one who works', async () => {
-  await withPlatform({ TICK: '1' }, { instanceConcurrency: 2 }, async fc => {
-    const before = Number((await get(fc, '/?ticks')).text);
-    await until(fc, 'frozen');
-    await pause(1500);
-    const [, after] = await Promise.all([get(fc, '/?sleep=300'), get(fc, '/?ticks')]);
-    assert.ok(Number(after.text) - before < 50, `${Number(after.text) - before} ticks of 10 ms in 1.5 s`);
-    const order = fc.life.events.filter(({ event: one }) => ['request', 'answer', 'frozen', 'thawed'].includes(one));
-    assert.equal(
-      order.map(({ event: one }) => one),
-      ['request', 'answer', 'frozen', 'request', 'request', 'thawed', 'answer', 'answer', 'frozen'],
-    );
-  });
-});
-
-scale('should scale out to frozen instances, and in', async () => {
-  await withPlatform({}, {}, async fc => {
-    await fc.scale(3);
-    assert.equal([fc.instances().length, fc.instances().every(({ frozen }) => frozen)], [3, true]);
-    await fc.scale(1);
-    assert.is(fc.instances().length, 1);
-    assert.is((await get(fc, '/?body=ok')).text, 'ok');
-  });
-});
-
-scale('should stop an instance that idles', async () => {
-  await withPlatform({}, { idleTimeout: 1, preStop: { timeout: 2 } }, async fc => {
-    await get(fc, '/');
-    await until(fc, 'exited');
-    assert.equal([happened(fc, 'pre-stop').length, happened(fc, 'exited')[0]?.['code']], [1, 0]);
-    assert.is((await get(fc, '/?body=again')).text, 'again');
-  });
-});
-
-scale('should turn away from an instance that is unhealthy, and back', async () => {
-  const healthCheck = { httpGetUrl: '/health', periodSeconds: 1, failureThreshold: 1 };
-  await withPlatform({}, { healthCheck, freeze: false, instanceConcurrency: 5, maxInstances: 2 }, async fc => {
-    const first = await get(fc, '/sick');
-    await until(fc, 'unhealthy');
-    const second = await get(fc, '/');
-    assert.is.not(second.instance, first.instance);
-    await until(fc, 'healthy');
-    assert.ok(fc.instances().every(({ healthy }) => healthy));
-  });
-});
-
-scale.run();
 
 const calls = suiteOfMany('platform :: calls');
 
@@ -391,51 +242,6 @@ calls('should answer for CORS where the function does not, and forbid on the def
 
 calls.run();
 
-const stop = suiteOfMany('platform :: stop');
-
-stop('should call pre-stop, then SIGTERM, and kill who does not heed it', async () => {
-  await withPlatform(
-    { STUBBORN: '1', CHILD: '1' },
-    { preStop: { timeout: 1 }, switches: { stopGrace: 1 } },
-    async fc => {
-      await get(fc, '/');
-      const [instance] = fc.instances();
-      assert.ok(holders('FC_INSTANCE_ID', String(instance?.id)).length >= 2);
-      await fc.stop();
-      const order = fc.life.events.slice(-6).map(({ event: one, line }) => line ?? one);
-      assert.ok(order.indexOf('pre-stop') < order.indexOf('SIGTERM'), order.join());
-      assert.is(happened(fc, 'exited')[0]?.['signal'], 'SIGKILL');
-      assert.equal(holders('FC_INSTANCE_ID', String(instance?.id)), [], 'processes left behind');
-    },
-  );
-});
-
-stop('should let what is in flight finish, and refuse what comes after', async () => {
-  await withPlatform({}, {}, async fc => {
-    const answer = get(fc, '/?sleep=500&body=finished');
-    await until(fc, 'request');
-    const stopped = fc.stop();
-    assert.is((await answer).text, 'finished');
-    await stopped;
-    assert.is(body(await get(fc, '/'))['Code'], 'FunctionNotFound');
-  });
-});
-
-stop('should stop while it starts', async () => {
-  await withPlatform({ SILENT: '1' }, {}, async fc => {
-    const answer = event(fc);
-    await within(
-      5000,
-      fc.life.until(({ line }) => line === 'never listens'),
-      'the start',
-    );
-    await fc.stop();
-    assert.is((await answer).errorType, 'FCCommonError');
-  });
-});
-
-stop.run();
-
 const switches = suiteOfMany('platform :: switches');
 
 /** What each value of each switch changes. The type asks for every one. */
@@ -561,6 +367,11 @@ const TOLD: Record<keyof Switches, () => Promise<void>> = {
       const healthCheck = { httpGetUrl: '/health' };
       await withPlatform({}, { healthCheck, switches: { probeHeaders } }, async fc => {
         await get(fc, '/');
+        await within(
+          5000,
+          fc.life.until(() => saw(fc, '/health').length > 0),
+          'the check',
+        );
         assert.match(saw(fc, '/health')[0] ?? '', id);
       });
     }

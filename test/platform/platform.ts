@@ -5,7 +5,7 @@ import type { Exchange } from './connections.ts';
 import { commonHeaders, fromClient, type HeaderPairs, header, isReserved, pairs, requestId } from './headers.ts';
 import { type Instance, startInstance } from './instance.ts';
 import { createLife, type Life } from './life.ts';
-import { collect, LIMITS, REPEATABLE, refusal, tooLarge } from './limits.ts';
+import { collect, LIMITS, REPEATABLE, refusal, sizeOf, tooLarge } from './limits.ts';
 import { type FunctionOptions, type FunctionSettings, functionSettings } from './settings.ts';
 
 /** How a caller wants it. @see FC contract §2, "Invocation type at the caller" */
@@ -31,9 +31,6 @@ export interface HttpCall extends CallOptions {
   /** Without Content-Length it goes on in chunks. */
   readonly body?: Readable;
 }
-
-/** How long a process may take to end after its connections have. */
-const DYING_MS = 250;
 
 /** The caller has left; there is nobody to answer. */
 export class ClientGone extends Error {}
@@ -68,8 +65,9 @@ export interface Platform {
 
 /** Someone who waits for a slot. */
 interface Waiter {
-  /** The instance that was started for him. He takes whichever has room first. */
-  readonly instance: Promise<Instance>;
+  readonly requestId: string;
+  /** What is to give him an instance. He takes whichever has room first. */
+  start: Promise<Instance> | undefined;
   resolve(instance: Instance): void;
   reject(error: unknown): void;
 }
@@ -86,6 +84,8 @@ interface Invocation {
   readonly begun: number;
   readonly logBegun: number;
   timedOut(): boolean;
+  /** The caller wants no more of it. */
+  leave(): void;
   /** Ends it, once. `cause` is for who looks at the platform, not for the caller. */
   end(status: number, errorType?: string, cause?: unknown): void;
 }
@@ -123,7 +123,25 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       free.take();
       queue.shift()?.resolve(free);
     }
+    // another has taken what was started for these
+    for (const waiter of queue.filter(({ start }) => start === undefined || !starting.has(start))) {
+      if (place(waiter)) continue;
+      queue = queue.filter(other => other !== waiter);
+      waiter.reject(full());
+    }
   }
+
+  /** Ties a waiter to a start that has room for him, a new one if need be; false above the quota. */
+  function place(waiter: Waiter): boolean {
+    const roomy = [...starting].find(start => waitersOf(start).length < settings.instanceConcurrency);
+    waiter.start = roomy ?? begin(waiter.requestId);
+    return waiter.start !== undefined;
+  }
+
+  const full = (): FcError =>
+    [...instances].some(hasRoomIfHealthy)
+      ? platformError('FunctionUnhealthy', switches.startErrorStatus, 'no instance passes its health check')
+      : platformError('ResourceExhausted', 429, `expected at most ${settings.maxInstances} instances`);
 
   async function acquire(id: string, client?: AbortSignal): Promise<Instance> {
     if (client?.aborted === true) throw new ClientGone();
@@ -133,15 +151,9 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       free.take();
       return free;
     }
-    const target = [...starting].find(one => waitersOf(one).length < settings.instanceConcurrency) ?? begin(id);
-    if (target === undefined) {
-      if ([...instances].some(hasRoomIfHealthy)) {
-        throw platformError('FunctionUnhealthy', switches.startErrorStatus, 'no instance passes its health check');
-      }
-      throw platformError('ResourceExhausted', 429, `expected at most ${settings.maxInstances} instances`);
-    }
     return new Promise((resolve, reject) => {
-      const waiter: Waiter = { instance: target, resolve, reject };
+      const waiter: Waiter = { requestId: id, start: undefined, resolve, reject };
+      if (!place(waiter)) return reject(full());
       queue.push(waiter);
       client?.addEventListener('abort', () => {
         queue = queue.filter(other => other !== waiter);
@@ -150,12 +162,13 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     });
   }
 
-  const waitersOf = (start: Promise<Instance>): Waiter[] => queue.filter(({ instance }) => instance === start);
+  const waitersOf = (wanted: Promise<Instance>): Waiter[] => queue.filter(({ start }) => start === wanted);
 
   /** Starts an instance, or prepares one that was kept after its initializer failed; undefined above the quota. */
   function begin(id: string): Promise<Instance> | undefined {
     const [kept] = uninitialized;
     if (kept === undefined && taken >= settings.maxInstances) return undefined;
+    if (kept !== undefined) uninitialized.delete(kept);
     const start = kept === undefined ? launch() : Promise.resolve(kept);
     const prepared = start.then(instance => prepare(instance, id));
     starting.add(prepared);
@@ -174,6 +187,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         const failed = waitersOf(prepared);
         queue = queue.filter(waiter => !failed.includes(waiter));
         for (const waiter of failed) waiter.reject(error);
+        pump();
       },
     );
     return prepared;
@@ -189,17 +203,18 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       taken -= 1;
       instances.delete(instance);
       uninitialized.delete(instance);
+      pump();
     });
     return instance;
   }
 
   async function prepare(instance: Instance, id: string): Promise<Instance> {
-    uninitialized.delete(instance);
     try {
       await instance.prepare(id);
     } catch (error) {
       const initializer = error instanceof FcError && error.code === 'InitializationError';
-      if (initializer && switches.initFailure === 'keep') uninitialized.add(instance);
+      const keep = switches.initFailure === 'keep' && instance.state === 'accepting';
+      if (initializer && keep) uninitialized.add(instance);
       else instance.stop('start failed');
       throw error;
     }
@@ -219,6 +234,10 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     perform: (invocation: Invocation) => Promise<T>,
   ): Promise<T> {
     const instance = await acquire(id, client);
+    if (client?.aborted === true) {
+      release(instance, id);
+      throw new ClientGone();
+    }
     const controller = new AbortController();
     const begun = Date.now();
     let timedOut = false;
@@ -243,24 +262,28 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       // the container goes on, for nobody
       if (switches.clientCancel === 'finish') return;
       controller.abort();
-      end(499);
       // one that serves a single request may be stuck in it; FC does not wait to see
       if (settings.instanceConcurrency === 1 && settings.healthCheck === undefined) instance.stop('client gone');
+      end(499);
     };
     client?.addEventListener('abort', leave);
     const { signal } = controller;
     const logBegun = instance.logLength;
-    const work = perform({ requestId: id, instance, signal, begun, logBegun, timedOut: () => timedOut, end });
+    const work = perform({ requestId: id, instance, signal, begun, logBegun, timedOut: () => timedOut, leave, end });
     return client === undefined ? work : Promise.race([work, goneOf(client)]);
   }
 
-  const send = ({ signal, instance }: Invocation, exchange: Omit<Exchange, 'signal'>): Promise<IncomingMessage> =>
+  const send = (
+    { signal, instance }: Invocation,
+    exchange: Omit<Exchange, 'signal' | 'reset'>,
+  ): Promise<IncomingMessage> =>
     instance.connections.exchange({ ...exchange, signal, reset: switches.clientCancel === 'reset' });
 
   /** What a call that got no whole answer is told. @see FC contract §1.1, §4.1 */
   async function broken(call: Invocation, client: AbortSignal | undefined, kind: 'event' | 'http'): Promise<FcError> {
     if (client?.aborted === true) throw new ClientGone();
-    await dying(call);
+    // an instance that is gone must not be given to the next
+    if (!call.timedOut()) await call.instance.aftermath();
     const memory = `${call.instance.peakMemory().toFixed(2)}MB`;
     const [status, text] = call.timedOut()
       ? [switches.timeoutStatus, `Function time out after ${settings.timeout} seconds (maxMemoryUsage: ${memory})`]
@@ -269,11 +292,6 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
           `Process exited unexpectedly before completing request (duration: ${Date.now() - call.begun}ms, maxMemoryUsage: ${memory})`,
         ];
     return new FcError('function', 'UnhandledInvocationError', kind === 'event' ? 200 : status, text);
-  }
-
-  /** A connection that broke may be the first sign of a process that ends; one that is ending gets no more calls. */
-  async function dying({ instance, timedOut }: Invocation): Promise<void> {
-    if (!timedOut()) await Promise.race([instance.exited, pause(DYING_MS)]);
   }
 
   /** An answer, whatever happened; but for a client that has left. */
@@ -316,6 +334,8 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         }
         if (signal?.aborted === true) throw new ClientGone();
         const errorType = failureOf(response) ? 'UnhandledInvocationError' : undefined;
+        // what was printed before the answer has come, but may not have been read
+        if (logType === 'Tail') await new Promise(setImmediate);
         const tail = logType === 'Tail' ? instance.logTail(call.logBegun) : undefined;
         call.end(200, errorType);
         return {
@@ -382,7 +402,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     id: string,
     call: HttpCall,
     openBody: (() => Readable) | undefined,
-    retry: boolean,
+    attempt: 'first' | 'second' | 'only',
     retryCount: number = 0,
   ): Promise<Answer> {
     const { method, path, signal } = call;
@@ -407,6 +427,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
               : []),
           ],
           body,
+          fresh: attempt === 'second',
         });
         return relay(one, call, response);
       } catch (error) {
@@ -414,25 +435,32 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
           one.end(error.status, error.code);
           return errorAnswer(settings, error, id, instance.id);
         }
-        const failed = await broken(one, signal, 'http').catch(gone => gone);
+        const failed = error instanceof ClientGone ? error : await broken(one, signal, 'http').catch(gone => gone);
         if (!(failed instanceof FcError)) {
           one.end(499);
           throw failed;
         }
-        const again = retry && !one.timedOut() && body === undefined && REPEATABLE.includes(method);
+        const again = attempt === 'first' && !one.timedOut() && body === undefined && REPEATABLE.includes(method);
         one.end(failed.status, failed.code, error);
         if (!again) return errorAnswer(settings, failed, id, instance.id);
         tell('retry', { requestId: id, method });
-        return exchange(id, call, undefined, false);
+        return exchange(id, call, undefined, 'second');
       }
     });
   }
 
   /** The body as far as the caller may have it. One who has left does not keep the container from ending. */
-  function passOn(response: IncomingMessage, client: AbortSignal | undefined): Readable {
+  function passOn(response: IncomingMessage, client: AbortSignal | undefined, leave: () => void): Readable {
     const body = counting(switches.maxResponse || Number.POSITIVE_INFINITY, 'response');
-    // nobody may be listening when it breaks off
-    body.on('error', () => {});
+    let broken = false;
+    // nobody else may be listening when it breaks off
+    body.on('error', () => {
+      broken = true;
+    });
+    // before the pipeline destroys the one with the other
+    body.on('close', () => {
+      if (!broken && !body.readableEnded && !response.destroyed) leave();
+    });
     if (switches.clientCancel !== 'finish') {
       pipeline(response, body, () => {});
       return body;
@@ -450,25 +478,34 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     return body;
   }
 
+  /** Why FC does not pass a response on; undefined if it does. */
+  function objection(status: number, headers: HeaderPairs): FcError | undefined {
+    if (sizeOf(headers) > LIMITS.responseHeaders) {
+      return platformError('BadResponse', 502, `response headers: expected at most ${LIMITS.responseHeaders} bytes`);
+    }
+    const reserved = headers.find(pair => isReserved(settings, pair) && !HARMLESS.has(pair[0].toLowerCase()));
+    if (reserved !== undefined && switches.reservedHeaders === 'reject') {
+      return platformError('InvalidResponse', 502, `response header ${reserved[0]}: expected none that is reserved`);
+    }
+    if (settings.domain === 'default' && status >= 300 && status < 400 && status !== 304) {
+      return platformError('ExternalRedirectForbidden', 400, 'redirects are forbidden on this domain');
+    }
+    return undefined;
+  }
+
   /** The container's answer as the caller gets it; the invocation ends with the body. */
   function relay(one: Invocation, call: HttpCall, response: IncomingMessage): Answer {
     const { requestId: id, instance } = one;
     const status = response.statusCode ?? 0;
     const given = pairs(response.rawHeaders);
-    const forbidden = given.find(pair => isReserved(settings, pair) && !HARMLESS.has(pair[0].toLowerCase()));
-    const problem =
-      forbidden !== undefined && switches.reservedHeaders === 'reject'
-        ? platformError('InvalidResponse', 502, `response header ${forbidden[0]}: expected none that is reserved`)
-        : settings.domain === 'default' && status >= 300 && status < 400 && status !== 304
-          ? platformError('ExternalRedirectForbidden', 400, 'redirects are forbidden on this domain')
-          : undefined;
+    const problem = objection(status, given);
     if (problem !== undefined) {
       response.destroy();
       throw problem;
     }
-    const body = passOn(response, call.signal);
+    const body = passOn(response, call.signal, one.leave);
     response.on('close', async () => {
-      if (!response.complete && call.signal?.aborted !== true) await dying(one);
+      if (!response.complete && !one.timedOut() && !one.signal.aborted) await instance.aftermath();
       one.end(response.complete ? status : one.timedOut() ? switches.timeoutStatus : 502);
     });
     const length = response.headers['content-length'];
@@ -513,13 +550,13 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
         if (call.invocationType !== 'Async') {
           const { body } = call;
-          return exchange(id, call, body && (() => body.pipe(counting(LIMITS.syncBody, 'request'))), true);
+          return exchange(id, call, body && (() => limited(body)), 'first');
         }
         const payload = call.body && (await collect(call.body, LIMITS.asyncBody).catch(brokenOff));
         const detached = withoutClient(call);
         return later(id, count =>
           answered(id, ofRequest(call), () =>
-            exchange(id, detached, payload && (() => readable(payload)), false, count),
+            exchange(id, detached, payload && (() => readable(payload)), 'only', count),
           ),
         );
       });
@@ -560,16 +597,22 @@ function withoutClient<C extends CallOptions>({ signal, ...call }: C): Omit<C, '
   return call;
 }
 
-const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms));
-
 /** Rejects when the client leaves. */
 const goneOf = (client: AbortSignal): Promise<never> =>
   new Promise((_, reject) => client.addEventListener('abort', () => reject(new ClientGone())));
 
 const isSuccess = (status: number | undefined): boolean => status !== undefined && status >= 200 && status < 300;
 
-/** What node:http and every other server sends, and FC replaces without a word. */
-const HARMLESS = new Set(['connection', 'content-length', 'date', 'keep-alive', 'server', 'transfer-encoding']);
+/** What node:http and every other server sends, and FC replaces without a word; and `x-fc-status`, which is for FC. */
+const HARMLESS = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'server',
+  'transfer-encoding',
+  'x-fc-status',
+]);
 
 /** FC answers for CORS where the function does not. @see FC contract §4.2 */
 function cors(request: HeaderPairs, response: HeaderPairs): HeaderPairs {
@@ -592,6 +635,16 @@ function counting(limit: number, what: string): Transform {
       else done(null, chunk);
     },
   });
+}
+
+/** A request's body up to FC's limit. What is over it stays unread: the connection still has to carry the answer. */
+function limited(source: Readable): Readable {
+  const body = counting(LIMITS.syncBody, 'request');
+  source.on('error', () => {});
+  source.on('close', () => {
+    if (!source.readableEnded) body.destroy(new ClientGone());
+  });
+  return source.pipe(body);
 }
 
 /** A client that leaves while its body is collected is no error of FC's. */
