@@ -37,7 +37,11 @@ export interface Connections {
  * @param idleSeconds - FC's own idle limit; 0 is none.
  */
 export function createConnections(host: string, port: number, idleSeconds: number): Connections {
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: Number.POSITIVE_INFINITY });
+  const agent: Agent & { reuseSocket?(socket: Socket, next: ClientRequest): void } = new Agent({
+    keepAlive: true,
+    maxFreeSockets: Number.POSITIVE_INFINITY,
+  });
+  const { reuseSocket } = agent;
   const sockets = new Set<Socket>();
   // Node's own would heed the container's `Keep-Alive: timeout=5` and close in time; FC does not
   Object.assign(agent, {
@@ -46,7 +50,8 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
       return true;
     },
     reuseSocket(socket: Socket, next: ClientRequest): void {
-      next.reusedSocket = true;
+      // Node's own takes its listener off the idle socket
+      reuseSocket?.call(agent, socket, next);
       socket.setTimeout(0);
     },
   });
