@@ -45,6 +45,8 @@ interface Entry {
 
 /** A worker that does not hear of a cancel for this long after the call's deadline is blocked for good. */
 const BLOCKED_MS = 1000;
+/** A timer that is later than this was frozen. */
+const FROZEN_MS = 1000;
 const MIB = 1024 * 1024;
 
 /**
@@ -55,6 +57,7 @@ const MIB = 1024 * 1024;
 export function startReplica(name: string, spec: ThreadSpec, log: Log, events: ReplicaEvents): Replica {
   const { profile } = spec;
   const what = `function ${JSON.stringify(profile.name)}`;
+  const itself = `the worker of ${what}`;
   const entries = new Map<number, Entry>();
   let lastId = 0;
   let state: Replica['state'] = 'starting';
@@ -63,7 +66,15 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
 
   const worker = startThread(name, spec);
   const initializationTimeout = profile.worker?.initializationTimeout ?? WORKER_DEFAULTS.initializationTimeout;
+  let since = Date.now();
   const initializing = setTimeout(() => {
+    const ms = Date.now() - since;
+    // late by so much was frozen, and the worker with it: without its time anew it fails the call that thaws it
+    if (ms > initializationTimeout + FROZEN_MS) {
+      since += ms;
+      initializing.refresh();
+      return;
+    }
     kill(new GatewayError('INITIALIZER_TIMEOUT', `${what} was not initialized within ${initializationTimeout} ms`));
   }, initializationTimeout);
 
@@ -99,18 +110,18 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     failure ??=
       error.code === 'ERR_WORKER_OUT_OF_MEMORY'
         ? overMemory()
-        : new GatewayError('WORKER_EXITED', `the worker of ${what} crashed`, error);
+        : new GatewayError('WORKER_EXITED', `${itself} crashed`, error);
   });
   worker.on('exit', code => {
     clearTimeout(initializing);
     const wasTold = state === 'ending' && failure === undefined;
     // first of all: a slot that becomes free here must not be taken again
     state = 'ending';
-    let error = failure ?? new GatewayError('WORKER_EXITED', `the worker of ${what} exited`, `exit code ${code}`);
+    let error = failure ?? new GatewayError('WORKER_EXITED', `${itself} exited`, `exit code ${code}`);
     for (const entry of [...entries.values()]) fail(entry, error);
     entries.clear();
     if (!wasReady && error.code === 'WORKER_EXITED') {
-      error = new GatewayError('INITIALIZER_FAILED', `the worker of ${what} died before it was ready`, error);
+      error = new GatewayError('INITIALIZER_FAILED', `${itself} died before it was ready`, error);
     }
     events.onExit(wasTold ? undefined : error, wasReady);
   });
@@ -118,7 +129,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   function overMemory(): GatewayError {
     return new GatewayError(
       'WORKER_EXITED',
-      `the worker of ${what} exceeded its memory of ${Math.round(memoryOf(profile) / MIB)} MiB`,
+      `${itself} exceeded its memory of ${Math.round(memoryOf(profile) / MIB)} MiB`,
     );
   }
 
@@ -198,10 +209,12 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     // whoever leaves early says nothing about the worker; one that let a deadline pass may be stuck
     const left = Math.max(BLOCKED_MS, entry.call.metadata.deadline - Date.now());
     if (left === BLOCKED_MS && state === 'ready') state = 'silent';
-    entry.timer = setTimeout(() => {
-      if (entry.isHeard) release(id);
-      else kill(new GatewayError('WORKER_EXITED', `the worker of ${what} was ended: it blocked its event loop`));
-    }, left);
+    const judge = (): void => {
+      if (entry.isHeard || !entries.has(id)) release(id);
+      else kill(new GatewayError('WORKER_EXITED', `${itself} was ended: it blocked its event loop`));
+    };
+    // who is late itself first takes the messages that have come: the worker may have heard in time
+    entry.timer = setTimeout(setImmediate, left, judge);
   }
 
   function release(id: number): void {
