@@ -1,15 +1,18 @@
-// Runs the tests against the built file on several releases of Node.js:
+// Runs the tests of the product against the built file on several releases of Node.js:
 //
 //   npm run test:matrix                     all of them
 //   npm run test:matrix -- 16.20.2 26       these; a major stands for its newest release here
 //
 // The binaries are packages of npm's; they are fetched once, into .cache/node.
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { runTests, sum } from './run.mjs';
 
 const RELEASES = ['16.18.1', '16.20.2', '18.20.8', '20.20.2', '22.23.3', '24.21.0', '26.10.0'];
 const CACHE = resolve('.cache/node');
+/** All but the FC platform's own tests, and its chaos: they take as long as all others. */
+const PRODUCT = '^(?!platform/).*\\.test\\.js$|^platform/freeze\\.test\\.js$';
 
 /** Path to the binary of a release, fetched if it is not there. */
 function binary(version) {
@@ -30,25 +33,6 @@ function binary(version) {
   return file;
 }
 
-/** Runs the tests and gives their counts; a run that ends without them has failed. */
-function test(node) {
-  return new Promise(done => {
-    const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', '\\.test\\.js$'], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 600_000,
-      killSignal: 'SIGKILL',
-    });
-    let output = '';
-    child.stdout.on('data', text => (output += text));
-    child.stderr.on('data', text => (output += text));
-    child.on('close', code => {
-      const count = name => Number(new RegExp(`^ +${name}: +(\\d+)`, 'm').exec(output)?.[1] ?? 0);
-      const failed = count('Total') - count('Passed') - count('Skipped');
-      done({ passed: count('Passed'), failed: Math.max(failed, code === 0 && count('Total') > 0 ? 0 : 1), output });
-    });
-  });
-}
-
 if (process.platform !== 'linux' || process.arch !== 'x64') throw new Error('test:matrix: expected Linux on x64');
 const wanted = process.argv.slice(2).map(name => {
   const version = RELEASES.findLast(item => item === name || item.startsWith(`${name}.`));
@@ -58,19 +42,18 @@ const wanted = process.argv.slice(2).map(name => {
 });
 
 execFileSync(process.execPath, ['build.mjs', '--test'], { stdio: 'inherit' });
-let passed = 0;
-let failed = 0;
+const results = [];
 const queue = wanted.length === 0 ? [...RELEASES] : wanted;
 async function work() {
   for (let version = queue.shift(); version !== undefined; version = queue.shift()) {
-    const result = await test(binary(version));
+    const result = await runTests(binary(version), PRODUCT);
     if (result.failed > 0) console.log(result.output);
     console.log(`Node.js ${version}: ${result.passed} passed, ${result.failed} failed`);
-    passed += result.passed;
-    failed += result.failed;
+    results.push(result);
   }
 }
 // the tests wait more than they compute
 await Promise.all([work(), work()]);
+const { passed, failed } = sum(results);
 console.log(`${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
