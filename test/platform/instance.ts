@@ -54,7 +54,7 @@ export interface Instance {
   /** Stops all its processes, whatever they do. */
   freeze(): void;
   thaw(): void;
-  /** Kills the command's own process, as the kernel does that is out of memory. */
+  /** Kills it, as the kernel does that is out of memory: all of a container's processes end with the first one. */
   crash(): void;
   /** Waits for what is in flight; then pre-stop, SIGTERM, SIGKILL. Resolves when no process of it is left. */
   stop(reason: string): Promise<void>;
@@ -386,7 +386,10 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     },
     freeze,
     thaw,
-    crash: () => void child.kill('SIGKILL'),
+    crash() {
+      // children first: what one of them said of its parent's death would still get out
+      if (child.pid !== undefined && isRunning()) signalAll(tree(child.pid).reverse(), 'SIGKILL');
+    },
     stop,
     logTail: log.tail,
     peakMemory: () => peakMemory(child.pid ?? 0),
