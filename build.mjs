@@ -25,6 +25,8 @@ await build({
   minify: true,
   sourcemap: 'linked',
 });
+// loaded before Noslate's own programs, on the image's Node
+await build({ ...common, entryPoints: ['src/warm/preload.ts'], outfile: 'dist/warm.js', minify: true });
 console.log(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
 
 // the table that checks noslate.json is also what editors get

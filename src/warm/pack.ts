@@ -1,0 +1,110 @@
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/** What a pack was made of. One that differs in anything is not used. */
+export interface Identity {
+  /** Version and architecture of Node.js. */
+  readonly node: string;
+  /** The files that tell one installation from another: path, size, and time of change in whole seconds. */
+  readonly files: readonly (readonly [string, number, number])[];
+}
+
+/** A module as it was loaded. */
+export interface PackedModule {
+  /** A `.js` module's is in Node's wrapper, `(function (exports, require, …) {…\n})`; a `.json` module's is bare. */
+  readonly text: string;
+  /** V8's code cache; none for `.json`. */
+  readonly code: Buffer | undefined;
+}
+
+/** The modules of one program, and what each of its requests was resolved to. */
+export interface Pack {
+  readonly identity: Identity;
+  /** By absolute path. */
+  get(filename: string): PackedModule | undefined;
+  /** The absolute path of a request that comes from a module in `folder`. */
+  resolve(folder: string, request: string): string | undefined;
+}
+
+/** A pack that is being made. */
+export interface PackContents {
+  readonly identity: Identity;
+  readonly modules: ReadonlyMap<string, PackedModule>;
+  /** By folder, by request. */
+  readonly resolutions: ReadonlyMap<string, ReadonlyMap<string, string>>;
+}
+
+/** The file's head. Positions are bytes from the end of the head; an end that is its start is none. */
+interface Index {
+  identity: Identity;
+  /** Text's start and end, code's start and end, 1 for ASCII. By path. */
+  modules: Record<string, [number, number, number, number, 0 | 1]>;
+  resolutions: Record<string, Record<string, string>>;
+}
+
+/** V8 copies a code cache that does not lie on such a boundary. */
+const ALIGNMENT = 8;
+
+/**
+ * Writes a pack, whole or not at all.
+ *
+ * Layout: length of the index (uint32, little endian), the index as JSON, then texts and code caches.
+ */
+export function writePack(file: string, { identity, modules, resolutions }: PackContents): void {
+  const parts: Buffer[] = [];
+  let at = 0;
+  const add = (bytes: Buffer): [number, number] => {
+    const padding = -bytes.length & (ALIGNMENT - 1);
+    parts.push(bytes, Buffer.alloc(padding));
+    at += bytes.length + padding;
+    return [at - bytes.length - padding, at - padding];
+  };
+  const index: Index = { identity, modules: {}, resolutions: {} };
+  for (const [filename, { text, code }] of modules) {
+    const bytes = Buffer.from(text);
+    index.modules[filename] = [...add(bytes), ...add(code ?? Buffer.alloc(0)), bytes.length === text.length ? 1 : 0];
+  }
+  for (const [folder, requests] of resolutions) index.resolutions[folder] = Object.fromEntries(requests);
+  const json = JSON.stringify(index);
+  // the texts begin on a boundary, too
+  const head = Buffer.from(json + ' '.repeat(-(4 + Buffer.byteLength(json)) & (ALIGNMENT - 1)));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(head.length);
+  writeFileSync(`${file}.part`, Buffer.concat([length, head, ...parts]));
+  renameSync(`${file}.part`, file);
+}
+
+/**
+ * Reads a pack; texts become strings only when they are asked for.
+ *
+ * @throws {Error} there is no such file, or it is none of ours.
+ */
+export function readPack(file: string): Pack {
+  const bytes = readFileSync(file);
+  const start = 4 + bytes.readUInt32LE();
+  const { identity, modules, resolutions } = JSON.parse(bytes.toString('utf8', 4, start)) as Index;
+  return {
+    identity,
+    get(filename) {
+      const entry = modules[filename];
+      if (entry === undefined) return undefined;
+      const [textStart, textEnd, codeStart, codeEnd, ascii] = entry;
+      return {
+        text: bytes.toString(ascii === 1 ? 'latin1' : 'utf8', start + textStart, start + textEnd),
+        code: codeStart === codeEnd ? undefined : bytes.subarray(start + codeStart, start + codeEnd),
+      };
+    },
+    resolve: (folder, request) => resolutions[folder]?.[request],
+  };
+}
+
+/** True for the same installation under the same Node.js. */
+export function isSame(a: Identity, b: Identity): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+/** The folders above a file, from its own to the root. */
+export function foldersAbove(filename: string): string[] {
+  const folder = dirname(filename);
+  return folder === filename ? [] : [folder, ...foldersAbove(folder)];
+}
