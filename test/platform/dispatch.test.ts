@@ -157,7 +157,11 @@ health('should be a GET on the path, after initialize and before the first call'
   const hooks = { '/initialize': [{}] };
   await withFc({ conduct: { hooks, health: 302 }, healthCheck, initializer: { timeout: 3 } }, async fc => {
     await whole(fc.invoke());
-    const urls = fc.life.events.flatMap(({ line }) => /"url":"(.*?)"/.exec(String(line))?.[1] ?? []);
+    let urls: string[] = [];
+    await eventually('the call in the log', async () => {
+      urls = fc.life.events.flatMap(({ line }) => /"url":"(.*?)"/.exec(String(line))?.[1] ?? []);
+      return urls.includes('/invoke');
+    });
     assert.equal(urls.slice(0, 3), ['/initialize', '/health', '/invoke']);
     const [check] = told(fc, 'health');
     assert.equal([check?.method, check?.headers.filter(name => /^x-fc-/i.test(name))], ['GET', []]);
