@@ -83,7 +83,7 @@ for (const agent of AGENTS) {
   hooks('should answer in time when the worker is not ready by x-fc-initialization-timeout', async () => {
     const functions = { slow: 'exports.handler = async () => {}; exports.initializer = () => new Promise(() => {});' };
     const overrides = { slow: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
-    const fc = { initializer: { timeout: 2 }, switches: { initFailure: 'keep' } } as const;
+    const fc = { initializer: { timeout: 4 }, switches: { initFailure: 'keep' } } as const;
     await withServerOn(agent, { functions, overrides, fc }, async ({ fc: platform }) => {
       const { text } = await whole(platform.invoke());
       assert.match(JSON.parse(text).errorMessage, /answered 404: .*0 of 1 reserved workers active/);

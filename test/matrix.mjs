@@ -11,8 +11,8 @@ import { runTests, sum } from './run.mjs';
 
 const RELEASES = ['16.18.1', '16.20.2', '18.20.8', '20.20.2', '22.23.3', '24.21.0', '26.10.0'];
 const CACHE = resolve('.cache/node');
-/** All but the FC platform's own tests, and its chaos: they take as long as all others. */
-const PRODUCT = '^(?!platform/).*\\.test\\.js$|^platform/freeze\\.test\\.js$';
+/** All but those of the FC platform and on it: they take as long as all others. */
+const PRODUCT = '^(?!platform/).*\\.test\\.js$';
 
 /** Path to the binary of a release, fetched if it is not there. */
 function binary(version) {
