@@ -53,3 +53,8 @@ if (isTest || process.argv.includes('--fc')) {
     sourcemap: 'inline',
   });
 }
+if (isTest) {
+  // Noslate's stand-ins are installed where there is no node_modules
+  const standIns = ['turf.ts', 'planes.ts'].map(file => `test/container/noslate/${file}`);
+  await build({ ...common, entryPoints: standIns, outdir: 'dist-test', outbase: 'test' });
+}
