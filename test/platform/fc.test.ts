@@ -387,7 +387,7 @@ fc('should read keys from a terminal, and write to it in colour', async () => {
   await shown('frozen');
   assert.match(output(), /curl -d .* http:\/\/127\.0\.0\.1:\d+\/2023-03-30\/functions\/app\/invocations/);
   assert.ok(output().includes('\x1b[34mfrozen\x1b[0m'));
-  assert.match(output(), /\d\.\d\d s {2}c-[0-9a-f]{8}\x1b\[0m {2}accepting on \d+ after /);
+  assert.ok(/\d\.\d\d s {2}c-[0-9a-f]{8}$/.test(output().split('\x1b[0m  accepting on ')[0] ?? ''));
   child.stdin?.write('t');
   await shown('thawed after');
   child.stdin?.write('h');
