@@ -336,7 +336,7 @@ async function unleash(agent: AgentName): Promise<void> {
     `${diary.entries.length} calls: ${VERDICTS.map(verdict => `${came(verdict)} ${verdict}`).join(', ')}; ` +
       `${count('starting')} instances, ${diary.killed.size} killed, ${count('frozen')} freezes `,
   );
-  assert.is(faults.length, 0, `${faults.length} faults\n${faults.slice(0, 12).join('\n')}`);
+  assert.is(faults.length, 0, `${faults.length} faults\n${faults.slice(0, 12).join('\n')}${livesOf(faults, events)}`);
   assert.equal(platform.instances(), []);
   for (const { event, instance } of events) {
     if (event === 'starting') assert.equal(holders('FC_INSTANCE_ID', String(instance)), []);
@@ -346,6 +346,15 @@ async function unleash(agent: AgentName): Promise<void> {
   assert.ok(count('frozen') > 0, 'no instance was frozen');
   for (const act of ['answer', 'stream', 'echo'] as const) assert.ok(came('whole', act) > 0, `no ${act} was whole`);
   for (const act of ['throw', 'break'] as const) assert.ok(came('failed', act) > 0, `no ${act} has failed`);
+}
+
+/** What became of the instances that the faults name. */
+function livesOf(faults: readonly string[], events: readonly LifeEvent[]): string {
+  const isCall = (event: string): boolean => ['request', 'answer', 'log'].includes(event);
+  return events
+    .filter(({ event, instance }) => !isCall(event) && faults.some(fault => fault.includes(String(instance))))
+    .map(event => `\n${JSON.stringify(event)}`)
+    .join('');
 }
 
 /** One of the callers. */

@@ -191,7 +191,7 @@ health('should be an error to the caller when no instance passes and none may be
 });
 
 health('should find nothing wrong with an instance because it is frozen', async () => {
-  const check = { ...healthCheck, failureThreshold: 1 };
+  const check = { ...healthCheck, timeoutSeconds: 3, failureThreshold: 1 };
   await withFc({ healthCheck: check, conduct: { healthMs: 200 }, freeze: false }, async fc => {
     await fc.scale(1);
     const [instance] = fc.instances();
@@ -199,7 +199,7 @@ health('should find nothing wrong with an instance because it is frozen', async 
     await eventually('another check', async () => told(fc, 'health').length > checks);
     instance?.freeze();
     // longer than the check may take
-    await elapse(1300);
+    await elapse(3300);
     instance?.thaw();
     await eventually('a check after it', async () => told(fc, 'health').length > checks + 1);
     assert.is(eventsOf(fc, 'unhealthy').length, 0);

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
-import { suiteOfMany, within } from '../helpers.ts';
+import { eventually, suiteOfMany, within } from '../helpers.ts';
 import { type Whole, whole } from './conformance/check.ts';
 import { header } from './headers.ts';
 import type { LifeEvent } from './life.ts';
@@ -428,6 +428,7 @@ const TOLD: Record<keyof Switches, () => Promise<void>> = {
   logLine: () =>
     withPlatform({}, { switches: { logLine: 10 } }, async fc => {
       await get(fc, '/some/long/path');
+      await eventually('two lines', async () => printed(fc).length === 2);
       assert.equal(printed(fc), ['up', 'saw GET /s']);
     }),
   reservedHeaders: () =>
