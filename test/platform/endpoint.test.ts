@@ -396,13 +396,13 @@ endpoint('should let the function refuse a WebSocket', async () => {
 });
 
 endpoint('should cut a WebSocket at the function’s timeout', async () => {
-  await withEndpoint({ timeout: 1, instanceConcurrency: 2 }, async (port, platform) => {
+  await withEndpoint({ timeout: 3, instanceConcurrency: 2 }, async (port, platform) => {
     const open = await raw(port, get('/chat', HANDSHAKE));
     const silent = await raw(port, get('/silent', HANDSHAKE));
     assert.match(await within(20_000, open.closed, 'the cut'), /^HTTP\/1.1 101 .*\r\n\r\n$/s);
     const text = await within(20_000, silent.closed, 'the answer');
     assert.match(text, /^HTTP\/1.1 504 /);
-    assert.match(text, /Function time out after 1 seconds/);
+    assert.match(text, /Function time out after 3 seconds/);
     const answers = platform.life.events.filter(({ event }) => event === 'answer');
     assert.equal(
       answers.map(({ ended }) => ended),

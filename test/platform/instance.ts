@@ -14,8 +14,9 @@ import type { FunctionSettings } from './settings.ts';
 /** A server that listens on loopback only cannot be reached from FC; here it cannot at this address. */
 const HOST = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1';
 const PROBE_INTERVAL_MS = 10;
-/** A process that ends has broken its connections some time before it is known to have ended. */
+/** A process that ends has broken its connections some time before it is known to have ended; with its port closed, longer. */
 const EXIT_LAG_MS = 250;
+const CLOSED_EXIT_MS = 10_000;
 /** What of a hook's answer an error may quote. */
 const MAX_BODY_OF_HOOK = 1024;
 
@@ -208,7 +209,9 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   }
 
   async function aftermath(): Promise<void> {
-    await Promise.race([exited, pause(EXIT_LAG_MS)]);
+    // a process that ends has its port closed by then, though it may be long until we are told
+    const isOpen = await accepts(HOST, port, switches.probeEnd);
+    await Promise.race([exited, pause(isOpen ? EXIT_LAG_MS : CLOSED_EXIT_MS)]);
   }
 
   async function ask(

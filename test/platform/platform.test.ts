@@ -138,22 +138,22 @@ calls('should end no half answer as if it were whole', async () => {
       half.on('end', () => done('whole')).on('error', () => done('broken'));
     });
     half.resume();
-    assert.is(await within(5000, end, 'the end'), 'broken');
+    assert.is(await within(20_000, end, 'the end'), 'broken');
     const reply = await event(fc, { half: 1 });
     assert.is(reply.errorType, 'UnhandledInvocationError');
   });
 });
 
 calls('should give up at the function’s timeout', async () => {
-  await withPlatform({}, { timeout: 1, instanceConcurrency: 2 }, async fc => {
-    const [late, trigger] = await Promise.all([event(fc, { sleep: 3000 }), post(fc, '/?sleep=3000')]);
+  await withPlatform({}, { timeout: 3, instanceConcurrency: 2 }, async fc => {
+    const [late, trigger] = await Promise.all([event(fc, { sleep: 9000 }), post(fc, '/?sleep=9000')]);
     assert.equal([late.status, late.errorType], [200, 'UnhandledInvocationError']);
-    assert.match(String(body(late)['errorMessage']), 'Function time out after 1 seconds');
+    assert.match(String(body(late)['errorMessage']), 'Function time out after 3 seconds');
     assert.is(trigger.status, 504);
-    const { body: stream } = await fc.http({ method: 'GET', path: '/?stream=9000' });
+    const { body: stream } = await fc.http({ method: 'GET', path: '/?stream=30000' });
     const end = new Promise(done => void stream.on('error', () => done('broken')).on('end', () => done('whole')));
     stream.resume();
-    assert.is(await within(5000, end, 'the end'), 'broken');
+    assert.is(await within(20_000, end, 'the end'), 'broken');
   });
 });
 
@@ -175,6 +175,7 @@ calls('should retry an asynchronous call that failed, and count', async () => {
 calls('should give the end of the log to who asks', async () => {
   await withPlatform({}, {}, async fc => {
     await event(fc, { body: 'before' });
+    await eventually('its line', async () => printed(fc).length === 2);
     const reply = await whole(fc.invoke({ logType: 'Tail', payload: Buffer.from('{"body":"x"}') }));
     const log = Buffer.from(header(reply.headers, 'x-fc-log-result') ?? '', 'base64').toString();
     assert.match(log, reply.requestId);
@@ -267,7 +268,7 @@ const TOLD: Record<keyof Switches, () => Promise<void>> = {
   initFailure: () =>
     withPlatform(
       { INIT_STATUS: '404,404,200' },
-      { initializer: { timeout: 1 }, switches: { initFailure: 'keep' } },
+      { initializer: { timeout: 10 }, switches: { initFailure: 'keep' } },
       async fc => {
         assert.is((await event(fc)).errorType, 'InitializationError');
         assert.is((await event(fc)).errorType, 'InitializationError');
@@ -278,7 +279,7 @@ const TOLD: Record<keyof Switches, () => Promise<void>> = {
   initErrorStatus: () =>
     withPlatform(
       { INIT_STATUS: '404' },
-      { initializer: { timeout: 1 }, switches: { initErrorStatus: 500 } },
+      { initializer: { timeout: 10 }, switches: { initErrorStatus: 500 } },
       async fc => {
         assert.is((await get(fc, '/')).status, 500);
       },
@@ -293,8 +294,8 @@ const TOLD: Record<keyof Switches, () => Promise<void>> = {
       assert.is((await post(fc, '/?sleep=2000')).status, 502);
     }),
   timeoutKills: () =>
-    withPlatform({}, { timeout: 1, switches: { timeoutKills: 'yes' } }, async fc => {
-      await event(fc, { sleep: 2000 });
+    withPlatform({}, { timeout: 3, switches: { timeoutKills: 'yes' } }, async fc => {
+      await event(fc, { sleep: 9000 });
       assert.is((await until(fc, 'stopping'))['reason'], 'timeout');
       assert.is((await event(fc, { body: 'next' })).text, 'next');
     }),
