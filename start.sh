@@ -11,7 +11,8 @@
 # TURF_WORKDIR         $NOSLATE_WORKDIR/turf       turfd's socket and sandboxes
 # NOSLATE_LOGDIR       $NOSLATE_WORKDIR/logs       logs of the planes and of workers
 # SERVER_PATH          folder of this script       folder of server.js (or dist/server.js) and noslate.json
-# SERVER_NODE          $NOSLATE_BIN/node           Node.js that runs the server
+# SERVER_NODE          $SERVER_PATH/node, if there is one, else $NOSLATE_BIN/node
+#                                                  Node.js that runs the server
 # SERVER_DATA_PLANES   1                           data planes; auto is one per 2 vCPU
 # SERVER_PLANE_LOG     off                         stdout: what Noslate logs, too, with its writer in front
 # SERVER_STOP_TIMEOUT  SERVER_DRAIN_TIMEOUT + 5    seconds a stop may take until what is left is killed
@@ -90,8 +91,6 @@ configure() {
     plane_node=$(type -P node) || refuse "NOSLATE_BIN: no node in $NOSLATE_BIN, and none on PATH"
   fi
 
-  SERVER_NODE=${SERVER_NODE:-$plane_node}
-  [[ -f $SERVER_NODE && -x $SERVER_NODE ]] || refuse "SERVER_NODE: expected a binary of Node.js, got \"$SERVER_NODE\""
   # a bare name has no folder in front
   local own=./${BASH_SOURCE[0]}
   [[ $own != .//* ]] || own=${own#./}
@@ -99,6 +98,10 @@ configure() {
   # the server looks for noslate.json here
   CDPATH='' cd -- "$SERVER_PATH" 2>/dev/null || refuse "SERVER_PATH: expected a folder, got \"$SERVER_PATH\""
   SERVER_PATH=$PWD
+  # brought by the image, else the planes' own, whose pages are in memory
+  [[ -n ${SERVER_NODE:-} || ! -f $SERVER_PATH/node ]] || SERVER_NODE=$SERVER_PATH/node
+  SERVER_NODE=${SERVER_NODE:-$plane_node}
+  [[ -f $SERVER_NODE && -x $SERVER_NODE ]] || refuse "SERVER_NODE: expected a binary of Node.js, got \"$SERVER_NODE\""
   server_file=$SERVER_PATH/server.js
   [[ -f $server_file ]] || server_file=$SERVER_PATH/dist/server.js
   [[ -f $server_file ]] || refuse "SERVER_PATH: no server.js in $SERVER_PATH"

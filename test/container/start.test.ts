@@ -1,9 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { ask, suite, temporary, write } from '../helpers.ts';
+import { ask, project, SERVER_FILE, suite, temporary, write } from '../helpers.ts';
 import { type Container, START_FILE, together, withContainer } from './container.ts';
 import type { Manners } from './noslate/manners.ts';
 
@@ -51,6 +51,20 @@ test('should open the port before Noslate is up, and answer when it is', () =>
     const lines = container.lines().map(({ message }) => message);
     assert.ok(lines.indexOf('listening') < lines.indexOf('plane up'));
   }));
+
+test('should run the server on a Node.js that lies beside it', () => {
+  const code = project({
+    hello: 'exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end("own"); };',
+  });
+  write(join(code, 'server.js'), readFileSync(SERVER_FILE, 'utf8'));
+  symlinkSync(process.execPath, join(code, 'node'));
+  return withContainer({ env: { SERVER_PATH: code } }, async container => {
+    await container.listening();
+    const { pid } = await container.find('server');
+    assert.is(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0], join(code, 'node'));
+    assert.is(String((await ask(container.port, { path: '/' })).body), 'own');
+  });
+});
 
 test('should write what Noslate needs, and let the operator win', async () => {
   const own = temporary();
