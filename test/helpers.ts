@@ -30,11 +30,14 @@ process.on('exit', () => {
 /** No test of ours takes this long; one that does hangs. */
 const TEST_MS = 90_000;
 
-/** Resolves or rejects with the promise, or rejects when it takes longer, saying what was waited for. */
+/** How many times longer than they should everything may take: what hangs never ends, and a machine can be slow. */
+const PATIENCE = 4;
+
+/** Resolves or rejects with the promise, or rejects when it takes far longer, saying what was waited for. */
 export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms);
+    timer = setTimeout(() => reject(new Error(`waited ${ms * PATIENCE} ms for ${what}`)), ms * PATIENCE);
   });
   try {
     return await Promise.race([promise, late]);
@@ -63,9 +66,9 @@ export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T)
 type Test = (name: string, run: () => Promise<void> | void) => void;
 
 /** A uvu suite whose tests each have a deadline: a hang is a failure with a name. */
-export function suite(name: string): Test & { run(): void } {
+export function suite(name: string, ms: number = TEST_MS): Test & { run(): void } {
   const tests = uvuSuite(name);
-  const add: Test = (title, run) => tests(title, () => within(TEST_MS, Promise.resolve(run()), `"${title}"`));
+  const add: Test = (title, run) => tests(title, () => within(ms, Promise.resolve(run()), `"${title}"`));
   return Object.assign(add, { run: () => tests.run() });
 }
 

@@ -11,8 +11,8 @@ import { runTests, sum } from './run.mjs';
 
 const RELEASES = ['16.18.1', '16.20.2', '18.20.8', '20.20.2', '22.23.3', '24.21.0', '26.10.0'];
 const CACHE = resolve('.cache/node');
-/** All but those where another Node.js has no say: FC's part, played; a shell script; arithmetic. */
-const PRODUCT = '^(?!platform/|container/|fuzz).*\\.test\\.js$';
+/** All but those where another Node.js has no say: FC's part, played; a shell script; arithmetic; gigabytes. */
+const PRODUCT = '^(?!platform/|container/|fuzz|memory).*\\.test\\.js$';
 
 /** Path to the binary of a release, fetched if it is not there. */
 function binary(version) {

@@ -155,7 +155,7 @@ health('should refuse the start when the first check fails', async () => {
 
 health('should be a GET on the path, after initialize and before the first call', async () => {
   const hooks = { '/initialize': [{}] };
-  await withFc({ conduct: { hooks, health: 302 }, healthCheck, initializer: { timeout: 3 } }, async fc => {
+  await withFc({ conduct: { hooks, health: 302 }, healthCheck, initializer: { timeout: 20 } }, async fc => {
     await whole(fc.invoke());
     let urls: string[] = [];
     await eventually('the call in the log', async () => {

@@ -474,7 +474,7 @@ const TOLD: Record<keyof Switches, () => Promise<void>> = {
   },
   async initializeId() {
     for (const initializeId of ['shared', 'own'] as const) {
-      await withPlatform({}, { initializer: { timeout: 3 }, switches: { initializeId } }, async fc => {
+      await withPlatform({}, { initializer: { timeout: 20 }, switches: { initializeId } }, async fc => {
         const { requestId } = await event(fc);
         assert.is(saw(fc, '/initialize')[0]?.includes(requestId), initializeId === 'shared');
       });

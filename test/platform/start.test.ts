@@ -122,11 +122,11 @@ initialize('should not be called unless it is configured', async () => {
 });
 
 for (const [what, order, timeout, message] of [
-  ['404', { status: 404, body: 'no database' }, 3, '/initialize answered 404: no database'],
-  ['500', { status: 500, body: '' }, 3, '/initialize answered 500: '],
-  ['300', { status: 300, body: '' }, 3, '/initialize answered 300: '],
+  ['404', { status: 404, body: 'no database' }, 30, '/initialize answered 404: no database'],
+  ['500', { status: 500, body: '' }, 30, '/initialize answered 500: '],
+  ['300', { status: 300, body: '' }, 30, '/initialize answered 300: '],
   ['no answer', { first: 'x', hold: 'forever' }, 0.3, 'no answer from /initialize within 0.3 seconds'],
-  ['half an answer', { half: true }, 3, '/initialize broke off'],
+  ['half an answer', { half: true }, 30, '/initialize broke off'],
 ] as const) {
   initialize(`should fail the call and discard the instance: ${what}`, async () => {
     await withFc({ ...hooked(order), initializer: { timeout } }, async fc => {
