@@ -30,11 +30,11 @@ await build({ ...common, entryPoints: ['src/warm/preload.ts'], outfile: 'dist/wa
 console.log(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
 
 // the table that checks noslate.json is also what editors get
-await build({ ...common, entryPoints: ['src/profile.ts'], outfile: 'dist/profile.cjs' });
-const { PROFILE_SCHEMA } = createRequire(import.meta.url)('./dist/profile.cjs');
-const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', title: 'noslate.json', ...PROFILE_SCHEMA };
+await build({ ...common, entryPoints: ['src/profile-schema.ts'], outfile: 'dist/schema.cjs' });
+const { profileSchema } = createRequire(import.meta.url)('./dist/schema.cjs');
+const schema = { $schema: 'https://json-schema.org/draft/2020-12/schema', title: 'noslate.json', ...profileSchema() };
 writeFileSync('noslate.schema.json', `${JSON.stringify(schema, null, 2)}\n`);
-rmSync('dist/profile.cjs');
+rmSync('dist/schema.cjs');
 
 // beside the tests, what they start: the process of the test planes, a container with both, and a stand-in for
 // Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)

@@ -165,9 +165,9 @@ async function start(): Promise<void> {
     main();
     return;
   }
-  const { isMainThread } = await import('node:worker_threads');
+  const { isMainThread, runWorker } = await import('./local/worker.ts');
   if (isMainThread) main();
-  else (await import('./local/worker.ts')).runWorker();
+  else runWorker();
 }
 
 start();

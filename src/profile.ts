@@ -49,31 +49,29 @@ const worker = object({
     ...count,
     maximum: 2 ** 31 - 1,
     default: WORKER_DEFAULTS.initializationTimeout,
-    description: 'ms',
   },
   maxActivateRequests: {
     ...positive,
     default: WORKER_DEFAULTS.maxActivateRequests,
-    description: 'requests that one worker runs at a time',
   },
-  reservationCount: { ...count, default: WORKER_DEFAULTS.reservationCount, description: 'workers kept warm' },
-  replicaCountLimit: { ...positive, default: WORKER_DEFAULTS.replicaCountLimit, description: 'workers' },
+  reservationCount: { ...count, default: WORKER_DEFAULTS.reservationCount },
+  replicaCountLimit: { ...positive, default: WORKER_DEFAULTS.replicaCountLimit },
   fastFailRequestsOnStarting: off,
   disableRequestQueue: off,
-  disposable: { ...off, description: 'one request per worker' },
+  disposable: off,
   disableSeed: off,
   v8Options: strings,
   execArgv: strings,
   shrinkStrategy: { ...string, enum: ['LCC', 'FILO', 'FIFO'], default: 'LCC' },
   dispatchMode: { ...string, enum: ['least-request-count', 'round-robin'], default: 'least-request-count' },
   concurrencyStatsMode: { ...string, enum: ['instant', 'periodic_max', 'periodic_avg'], default: 'instant' },
-  concurrencySlidingWindowSize: { ...count, default: 60000, description: 'ms' },
+  concurrencySlidingWindowSize: { ...count, default: 60000 },
   concurrencySlidingBucketCount: { ...count, default: 6 },
   emaConcurrencyAlpha: { ...number, default: 0.5 },
   concurrencyExpandThreshold: { ...number, default: 0.7 },
   concurrencyShrinkThreshold: { ...number, default: 0.3 },
-  expandCooldown: { ...count, default: 1000, description: 'ms' },
-  shrinkCooldown: { ...count, default: 60000, description: 'ms' },
+  expandCooldown: { ...count, default: 1000 },
+  shrinkCooldown: { ...count, default: 60000 },
   scaleFactor: { ...number, default: 0.5 },
   precisionZeroThreshold: { ...number, default: 0.01 },
   shrinkCooldownOnStartup: { ...boolean, default: true },
@@ -82,7 +80,7 @@ const worker = object({
 const HANDLER = { ...string, pattern: '^[^.]+\\.[^.]+$', examples: ['index.handler'] } as const;
 
 const resourceLimit = object({
-  memory: { ...positive, maximum: 2 ** 31 - 1, default: DEFAULT_MEMORY, description: 'bytes' },
+  memory: { ...positive, maximum: 2 ** 31 - 1, default: DEFAULT_MEMORY },
   cpu: { ...number, exclusiveMinimum: 0, maximum: 1 },
 });
 
@@ -91,18 +89,15 @@ const functionProfile = {
     {
       name,
       runtime: { ...string, enum: ['nodejs', 'aworker'] },
-      url: {
-        ...name,
-        description: 'folder with the code: a path relative to this file, or a file:// or http(s):// URL',
-      },
-      signature: { ...string, description: 'version of the code; avoid "/"' },
-      handler: { ...HANDLER, description: 'nodejs: FILE.EXPORT, e.g. index.handler' },
-      initializer: { ...HANDLER, description: 'nodejs: FILE.EXPORT, run once per worker before its first request' },
-      sourceFile: { ...name, description: 'aworker: the script' },
+      url: name,
+      signature: string,
+      handler: HANDLER,
+      initializer: HANDLER,
+      sourceFile: name,
       resourceLimit,
       worker,
       environments,
-      rateLimit: object({ maxTokenCount: count, tokensPerFill: count, fillInterval: { ...count, description: 'ms' } }),
+      rateLimit: object({ maxTokenCount: count, tokensPerFill: count, fillInterval: count }),
       namespace: string,
     },
     'name',
@@ -116,7 +111,7 @@ const functionProfile = {
   ],
 } as const satisfies Schema;
 
-const selector = object({ functionName: { ...name, description: 'a name from functions' } }, 'functionName');
+const selector = object({ functionName: name }, 'functionName');
 
 const selectors = {
   type: 'array',
@@ -124,7 +119,7 @@ const selectors = {
   items: object(
     {
       selector,
-      proportion: { ...number, minimum: 0, maximum: 1, description: 'share of the calls; the last takes the rest' },
+      proportion: { ...number, minimum: 0, maximum: 1 },
     },
     'selector',
     'proportion',
@@ -136,13 +131,12 @@ const serviceProfile = {
     {
       name,
       type: { ...string, enum: ['default', 'proportional-load-balance'] },
-      selector: { ...selector, description: 'default: the function' },
-      selectors: { ...selectors, description: 'proportional-load-balance: the functions and their shares' },
+      selector,
+      selectors,
     },
     'name',
     'type',
   ),
-  description: 'A name for a function, or for several that share its calls.',
   allOf: [
     when('type', 'default', { selector, selectors: false }, 'selector'),
     when('type', 'proportional-load-balance', { selectors, selector: false }, 'selectors'),
@@ -155,32 +149,29 @@ const route = {
       ...string,
       pattern: '^/',
       examples: ['/todos/:id'],
-      description: 'exact, with :param segments, or ending in *',
     },
-    host: { ...name, description: 'without port' },
+    host: name,
     method: { ...string, pattern: '^[A-Z]+$', examples: ['GET'] },
-    event: { ...boolean, description: 'true: event calls only; false: HTTP triggers only' },
-    fcFunction: { ...name, description: 'x-fc-function-name' },
-    function: { ...name, description: 'a name from functions, or :param to take it from the path' },
-    service: { ...name, description: 'a name from services, or :param to take it from the path' },
+    event: boolean,
+    fcFunction: name,
+    function: name,
+    service: name,
   }),
-  description: 'Matches when all of its conditions do; routes are tried in order.',
   oneOf: [{ required: ['function'] }, { required: ['service'] }],
 } as const satisfies Schema;
 
-/** The table of `noslate.json`: it checks the file, types it, and is written out as `noslate.schema.json`. */
+/** The table of `noslate.json`: it checks the file, types it, and is the bones of `noslate.schema.json`. */
 export const PROFILE_SCHEMA = object({
   $schema: string,
-  functions: { type: 'array', items: functionProfile, description: "Noslate's function profiles" },
-  services: { type: 'array', items: serviceProfile, description: "Noslate's service profiles" },
+  functions: { type: 'array', items: functionProfile },
+  services: { type: 'array', items: serviceProfile },
   routes: { type: 'array', items: route },
   dispatchHeader: {
     ...string,
     pattern: "^[!#$%&'*+.^_`|~0-9a-zA-Z\\-]+$",
     examples: ['x-noslated-dispatch'],
-    description: 'request header that names the function or service; any client can set it',
   },
-  environments: { ...environments, description: 'for every function' },
+  environments,
 });
 
 /** What Noslate takes for the settings of a function that its profile leaves out. */

@@ -1,10 +1,12 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
-import { parentPort, workerData } from 'node:worker_threads';
+import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { type Context, createContext } from './context.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker, WorkerInit } from './messages.ts';
 import { IncomingMessage, ServerResponse } from './nodejs.ts';
+
+export { isMainThread };
 
 /** The release of noslated whose nodejs runtime this one follows; functions may look for it. */
 const NOSLATED = '0.25.0';
