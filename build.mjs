@@ -11,6 +11,7 @@ const common = {
   platform: 'node',
   format: 'cjs',
   target: 'node16.18',
+  charset: 'utf8',
   logLevel: 'warning',
 };
 

@@ -134,7 +134,7 @@ export interface Config extends Readonly<Omit<Settings, 'agent' | 'log'>> {
 }
 
 /** What the command line asks for besides settings. */
-export type Action = 'serve' | 'help' | 'version' | 'check';
+export type Action = 'serve' | 'help' | 'version' | 'check' | 'doctor';
 
 const ACTIONS: Readonly<Record<string, Action>> = {
   '--help': 'help',
@@ -142,6 +142,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   '--version': 'version',
   '-v': 'version',
   '--check': 'check',
+  '--doctor': 'doctor',
 };
 
 /**
@@ -203,6 +204,8 @@ Usage: noslate-fc [--FLAG VALUE]...
 
   --check
       read and check the configuration, then exit
+  --doctor
+      say what works here and what does not, then exit
   --help, --version
 
 ${rows.join('\n')}
@@ -224,13 +227,11 @@ function readFlags(args: readonly string[], problems: string[]): { action: Actio
     const [name = '', inline] = (args[i] as string).split(/=(.*)/s);
     if (Object.hasOwn(ACTIONS, name)) {
       // of several, the one that only prints wins over the one that does work
-      if (action === 'serve' || action === 'check') action = ACTIONS[name] as Action;
+      if (action !== 'help' && action !== 'version') action = ACTIONS[name] as Action;
       continue;
     }
     if (!known.includes(name)) {
-      problems.push(
-        `${name}: unknown flag, expected one of ${[...known, '--check', '--help', '--version'].join(', ')}`,
-      );
+      problems.push(`${name}: unknown flag, expected one of ${[...known, ...Object.keys(ACTIONS)].join(', ')}`);
       continue;
     }
     const value = inline ?? args[++i];

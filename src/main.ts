@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
 import type { Agent } from './agent.ts';
 import { banner } from './banner.ts';
-import { type Config, help, readConfig } from './config.ts';
+import { type Action, type Config, help, readConfig } from './config.ts';
 import { ConfigError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
 import { WORKER_THREAD } from './local/messages.ts';
@@ -23,7 +23,7 @@ const EXIT_CONFIG = 78;
 const STUCK_MS = 2000;
 
 /** Gives the configuration, or ends the process: with its problems, or with what the command line asked for. */
-function configure(): { config: Config; profile: Profile } {
+function configure(): { action: Action; config: Config; profile: Profile } {
   try {
     const { action, config } = readConfig(process.env, process.argv.slice(2), () => isatty(1));
     if (action === 'help' || action === 'version') {
@@ -35,7 +35,7 @@ function configure(): { config: Config; profile: Profile } {
       process.stdout.write(`ok: ${config.config ?? 'no noslate.json'}, functions: ${profile.functions.length}\n`);
       process.exit(0);
     }
-    return { config, profile };
+    return { action, config, profile };
   } catch (error) {
     return exitConfig(error);
   }
@@ -49,8 +49,13 @@ function exitConfig(error: unknown): never {
 }
 
 /** Configuration, port, agent, signals: in this order, for FC's probe waits for the port alone. */
-function main(): void {
-  const { config, profile } = configure();
+async function main(): Promise<void> {
+  const { action, config, profile } = configure();
+  if (action === 'doctor') {
+    const [text, problems] = await (await import('./doctor.ts')).examine(config, profile.functions);
+    process.stdout.write(text, () => process.exit(problems > 0 ? 1 : 0));
+    return;
+  }
   const log = createLog(config.log);
   const { server, gateway, setAgent } = createGateway(config, log, profile, stop);
 

@@ -240,7 +240,7 @@ fuzz('should decode messages, or refuse them', () => {
       FunctionProfile.encode({ name: 'f', resourceLimit: { memory: 5, cpu: 0.5 }, worker: { v8Options: ['a'] } }),
     ),
     fc.constant(
-      WorkerStatsSnapshotResponse.encode({ brokers: [{ name: 'f', workers: [{ name: 'w', registerTime: 1 }] }] }),
+      WorkerStatsSnapshotResponse.encode({ brokers: [{ name: 'f', inspector: true, activeWorkerCount: 1 }] }),
     ),
   );
   fc.assert(

@@ -2,22 +2,14 @@ import { connectionError } from './error.ts';
 import * as ErrorCode from './error-code.ts';
 
 /**
- * Bits of each byte's code. The code is canonical: codes of one length count up in the order of the bytes,
+ * Bits of each byte's code, and of the end of a string, in digits of base 36. The code is canonical: codes of one length count up in the order of the bytes,
  * and each length goes on where the shorter one ended, so that the lengths are all there is to know.
  *
  * @see RFC 7541 appendix B
  */
-const LENGTHS = [
-  13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28,
-  28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
-  13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6, 15, 5, 6, 5, 6,
-  5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5, 6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28, 20, 22, 20, 20, 22, 22, 22, 23,
-  22, 23, 23, 23, 23, 23, 24, 23, 24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24, 22, 21, 20, 22, 22,
-  23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23, 26, 26,
-  20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27,
-  27, 20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27,
-  27, 27, 27, 26, 30,
-];
+const LENGTHS = `dnsssssssoussussssssssusssssssss6aacd68baa8b8666555666666678f6cad67777777777777777777777878djde6f565\
+65666577666567655677777fbedskmkkmmmnmnnnnnonoomnonnnnlmnmnnomlkmmnnlnmmolmnnllmlnmnnkmmmnmmnqqkjmnmp\
+qqqrrqopjlqrrqrollqqsrrrkoklmllnmmppooqnqrqqrrrrrsrrrrrqu`;
 const END_OF_STRING = 256;
 const MAX_BITS = 30;
 
@@ -25,12 +17,13 @@ const MAX_BITS = 30;
 let tree: Int16Array | undefined;
 
 function buildTree(): Int16Array {
-  const nodes = new Int16Array(2 * LENGTHS.length);
+  const lengths = Array.from(LENGTHS, digit => Number.parseInt(digit, 36));
+  const nodes = new Int16Array(2 * lengths.length);
   let size = 1;
   let code = 0;
   for (let bits = 1; bits <= MAX_BITS; bits++, code *= 2) {
-    for (let byte = 0; byte < LENGTHS.length; byte++) {
-      if (LENGTHS[byte] !== bits) continue;
+    for (let byte = 0; byte < lengths.length; byte++) {
+      if (lengths[byte] !== bits) continue;
       let node = 0;
       for (let bit = bits - 1; bit > 0; bit--) {
         const place = 2 * node + ((code >>> bit) & 1);

@@ -1,31 +1,26 @@
-/** What `ctx.Dapr['1.0'].invoke` takes. */
-interface ServiceRequestInit {
-  app?: string;
-  method?: string;
+interface DaprRequestInit {
   body?: Uint8Array | string;
   timeout?: number;
+}
+
+/** What `ctx.Dapr['1.0'].invoke` takes. */
+interface ServiceRequestInit extends DaprRequestInit {
+  app?: string;
+  method?: string;
 }
 
 /** What `ctx.Dapr['1.0'].binding` takes. */
-interface BindingRequestInit {
+interface BindingRequestInit extends DaprRequestInit {
   name?: string;
   metadata?: Record<string, unknown>;
   operation?: string;
-  body?: Uint8Array | string;
-  timeout?: number;
 }
 
-const DAPR_TIMEOUT_MS = 10_000;
-
-class ServiceRequest {
-  readonly app: string;
-  readonly method: string;
+class DaprRequest {
   readonly timeout: number;
   readonly #body: Uint8Array | string;
 
-  constructor({ app = '', method = '', body = '', timeout = DAPR_TIMEOUT_MS }: ServiceRequestInit = {}) {
-    this.app = String(app);
-    this.method = String(method);
+  constructor({ body = '', timeout = 10_000 }: DaprRequestInit) {
     this.timeout = timeout;
     this.#body = body;
   }
@@ -35,29 +30,27 @@ class ServiceRequest {
   }
 }
 
-class BindingRequest {
+class ServiceRequest extends DaprRequest {
+  readonly app: string;
+  readonly method: string;
+
+  constructor({ app = '', method = '', ...rest }: ServiceRequestInit = {}) {
+    super(rest);
+    this.app = String(app);
+    this.method = String(method);
+  }
+}
+
+class BindingRequest extends DaprRequest {
   readonly name: string;
   readonly metadata: Record<string, string>;
   readonly operation: string;
-  readonly timeout: number;
-  readonly #body: Uint8Array | string;
 
-  constructor({
-    name = '',
-    metadata = {},
-    operation = '',
-    body = '',
-    timeout = DAPR_TIMEOUT_MS,
-  }: BindingRequestInit = {}) {
+  constructor({ name = '', metadata = {}, operation = '', ...rest }: BindingRequestInit = {}) {
+    super(rest);
     this.name = String(name);
     this.metadata = Object.fromEntries(Object.entries(metadata).map(([key, value]) => [key, String(value)]));
     this.operation = String(operation);
-    this.timeout = timeout;
-    this.#body = body;
-  }
-
-  async buffer(): Promise<Buffer> {
-    return Buffer.from(this.#body);
   }
 }
 
@@ -72,7 +65,7 @@ export interface Context {
 
 /** A data plane without a Dapr adaptor refuses every call; the local agent never has one. */
 async function refuse(): Promise<never> {
-  throw new Error('Dapr: not implemented, there is no Dapr adaptor here');
+  throw new Error('Dapr: not implemented here');
 }
 
 const dapr = { ServiceRequest, BindingRequest, invoke: refuse, binding: refuse };
@@ -86,10 +79,9 @@ export function createContext(send: SendBeacon): Context {
   return {
     Dapr: { '1.0': dapr },
     sendBeacon(type, options, data) {
-      if (typeof type !== 'string') throw new TypeError('sendBeacon: expected type to be a string');
       const { format } = options;
-      if (format !== undefined && typeof format !== 'string') {
-        throw new TypeError('sendBeacon: expected options.format to be a string');
+      if (typeof type !== 'string' || typeof (format ?? '') !== 'string') {
+        throw new TypeError('sendBeacon: expected type and options.format to be strings');
       }
       send(type, format, Uint8Array.from(typeof data === 'string' ? Buffer.from(data) : data));
       return true;

@@ -38,14 +38,20 @@ export async function setFunctionProfile(
   profiles: readonly FunctionProfile[],
   timeoutMs: number,
 ): Promise<boolean> {
-  const current = GetFunctionProfileResponse.decode(
-    await unaryCall(connection, GET_FUNCTION_PROFILE, EMPTY, timeoutMs),
-  );
-  if (isSame(profiles, current.profiles ?? [])) return false;
+  if (isSame(profiles, await getFunctionProfiles(connection, timeoutMs))) return false;
   const request = SetFunctionProfileRequest.encode({ profiles, mode: 'IMMEDIATELY' });
   const answer = await unaryCall(connection, SET_FUNCTION_PROFILE, frameMessage(request), timeoutMs);
   expectSet('function profiles', SetFunctionProfileResponse.decode(answer));
   return true;
+}
+
+/** Asks for the functions of the planes. @throws {GrpcError} rejected. */
+export async function getFunctionProfiles(
+  connection: Connection,
+  timeoutMs: number,
+): Promise<readonly Of<typeof Message>[]> {
+  const answer = await unaryCall(connection, GET_FUNCTION_PROFILE, EMPTY, timeoutMs);
+  return GetFunctionProfileResponse.decode(answer).profiles ?? [];
 }
 
 /** Sets variables of every worker that starts from now on. A control plane forgets them when it ends. @throws {GrpcError} rejected. */

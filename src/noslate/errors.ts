@@ -1,4 +1,5 @@
 import { type Code, GatewayError } from '../errors.ts';
+import * as Status from '../grpc/status-code.ts';
 
 /** A failure as a data plane, a worker behind it, or gRPC between us tells it; every field may be missing. */
 export interface NoslateError {
@@ -64,14 +65,8 @@ const CANONICAL: Readonly<Record<number, PlaneCode>> = {
   6: 'UNAVAILABLE', // CANCELLED: the data plane let go of the worker
 };
 
-/** Statuses of gRPC's own: the call never reached the function, or was cut off. */
-const TRANSPORT: Readonly<Record<number, PlaneCode>> = {
-  1: 'UNAVAILABLE', // CANCELLED
-  4: 'TIMEOUT', // DEADLINE_EXCEEDED
-  8: 'UNAVAILABLE', // RESOURCE_EXHAUSTED: the session's memory
-  13: 'UNAVAILABLE', // INTERNAL: a reset
-  14: 'UNAVAILABLE',
-};
+/** Statuses of gRPC's own for a call that was lost: CANCELLED, the session's memory, a reset, no connection. */
+const LOST: readonly number[] = [Status.CANCELLED, Status.RESOURCE_EXHAUSTED, Status.INTERNAL, Status.UNAVAILABLE];
 
 /** gRPC statuses that a data plane raises itself, where the message is not one of MESSAGES. */
 const RAISED: Readonly<Record<number, PlaneCode>> = {
@@ -87,17 +82,13 @@ const UNKNOWN_FUNCTION = /^No function named /;
 const MESSAGES: readonly (readonly [RegExp, PlaneCode])[] = [
   [UNKNOWN_FUNCTION, 'FUNCTION_NOT_FOUND'],
   [/^Service not found/, 'SERVICE_NOT_FOUND'],
-  [/^No available worker process for /, 'NO_WORKER'],
-  [/^Replica count exceeded limit/, 'NO_WORKER'],
-  [/^No enough virtual memory/, 'NO_WORKER'],
+  [/^No (available worker process for|enough virtual memory)|^Replica count exceeded limit/, 'NO_WORKER'],
   [/^Failed to ensure \(or download\) code/, 'CODE_UNAVAILABLE'],
   [/^Internal error: .*initialization timeout/s, 'INITIALIZER_TIMEOUT'],
   [/^Internal error: .*stopped unexpected after start/s, 'INITIALIZER_FAILED'],
   [/^Invalid runtime /, 'INVALID_RUNTIME'],
-  [/^read ECONNRESET/, 'WORKER_EXITED'],
-  [/^Peer connection closed/, 'WORKER_EXITED'],
-  [/^peer reset stream/, 'FUNCTION_FAILED'],
-  [/^No headers received/, 'FUNCTION_FAILED'],
+  [/^(read ECONNRESET|Peer connection closed)/, 'WORKER_EXITED'],
+  [/^(peer reset stream|No headers received)/, 'FUNCTION_FAILED'],
   [/^No activated data plane/, 'UNAVAILABLE'],
 ];
 
@@ -138,8 +129,14 @@ export function unknownFunction({ code, message = '', operation }: NoslateError)
 
 function codeOf({ name, message = '', operation, code = 0, details }: NoslateError): PlaneCode {
   if (name === 'NoslatedError' || !isAbsent(operation)) return CANONICAL[code] ?? 'FUNCTION_FAILED';
-  if (details !== undefined) return find(DETAILS, details) ?? TRANSPORT[code] ?? 'INTERNAL';
+  if (details !== undefined) return find(DETAILS, details) ?? codeOfStatus(code);
   return find(MESSAGES, message) ?? RAISED[code] ?? 'INTERNAL';
+}
+
+/** For statuses of gRPC's own: the call never reached the function, or was cut off. */
+function codeOfStatus(status: number): PlaneCode {
+  if (status === Status.DEADLINE_EXCEEDED) return 'TIMEOUT';
+  return LOST.includes(status) ? 'UNAVAILABLE' : 'INTERNAL';
 }
 
 function find(table: readonly (readonly [RegExp, PlaneCode])[], text: string): PlaneCode | undefined {

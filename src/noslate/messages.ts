@@ -45,8 +45,6 @@ function pairs(number: number): Field<RawHeaders> {
   };
 }
 
-export const Empty = message({});
-
 // push-server.proto
 
 export const InvokeRequest = message({
@@ -146,7 +144,7 @@ export const GetFunctionProfileResponse = message({ profiles: repeated(1, Functi
 
 export const SetPlatformEnvironmentVariablesRequest = message({ envs: repeated(1, KeyValuePair) });
 
-export const SetPlatformEnvironmentVariablesResponse = message({ set: single(1, bool) });
+export const SetPlatformEnvironmentVariablesResponse = SetFunctionProfileResponse;
 
 export const PlaneHealthyResponse = message({
   name: single(1, string),
@@ -170,28 +168,11 @@ export const ServiceProfilesAccessor = message({ profiles: repeated(1, FunctionS
 
 // control-plane.proto
 
-const WorkerAdditionalData = message({ activeRequestCount: single(2, int32), trafficOff: single(3, bool) });
-
-const WorkerStats = message({
-  name: single(1, string),
-  credential: single(2, string),
-  registerTime: single(4, double),
-  pid: single(5, int32),
-  status: single(6, string),
-  containerStates: single(7, string),
-  gcStatus: single(8, string),
-  gcStartTime: single(9, int32),
-  data: single(10, WorkerAdditionalData),
-});
-
+/** What else a control plane says of a function and its workers is passed over: `/initialize` asks again and again. */
 export const BrokerStats = message({
   name: single(1, string),
   inspector: single(2, bool),
-  redundantTimes: single(3, int32),
-  initiatingWorkerCount: single(4, int32),
   activeWorkerCount: single(5, int32),
-  profile: single(6, FunctionProfile),
-  workers: repeated(7, WorkerStats),
 });
 
 export const WorkerStatsSnapshotResponse = message({ brokers: repeated(1, BrokerStats) });
