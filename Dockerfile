@@ -31,12 +31,13 @@ ENV SERVER_PATH=/code
 RUN mkdir -p "$NOSLATED_WORKDIR/socks" "$NOSLATE_LOGDIR" "$TURF_WORKDIR/sandbox" "$TURF_WORKDIR/overlay" \
       "$TURF_WORKDIR/runtime/nodejs/bin" "$TURF_WORKDIR/runtime/aworker/bin" && \
     chmod -R a+rwX "$NOSLATE_WORKDIR"
-COPY --from=build /build/code /code/
-COPY start.sh /code/
+WORKDIR /code
+COPY --from=build /build/code ./
+COPY start.sh ./
 ARG FUNCTIONS=examples/fc/code
-COPY ${FUNCTIONS} /code/
+COPY ${FUNCTIONS} ./
 # a noslate.json that cannot be used ends the build, not a deployment
-RUN cd /code && "$NOSLATE_BIN/node" server.js --check
+RUN "$NOSLATE_BIN/node" server.js --check
 EXPOSE 9000
 ENTRYPOINT ["/code/start.sh"]
 CMD ["start"]

@@ -40,7 +40,14 @@ rmSync('dist/schema.cjs');
 // beside the tests, what they start: the process of the test planes, a container with both, and a stand-in for
 // Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)
 const platform = ['platform/main.ts', 'platform/conformance/main.ts'];
-const programs = ['planes/main.ts', 'planes/container.ts', 'container/image.ts', 'sdk/noslate/index.ts', ...platform];
+const programs = [
+  'planes/main.ts',
+  'planes/container.ts',
+  'container/image.ts',
+  'container/noslate/index.ts',
+  'sdk/noslate/index.ts',
+  ...platform,
+];
 const isTest = process.argv.includes('--test');
 if (isTest || process.argv.includes('--fc')) {
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));

@@ -142,6 +142,8 @@ async function inspect(): Promise<Image> {
 
 interface Running extends Observed {
   readonly port: number;
+  /** What `server.js --doctor` says in it; throws when that is not `healthy`. */
+  examine(): Promise<string>;
   /** Sends SIGTERM to the ENTRYPOINT; resolves with its exit code when nothing of it is left. */
   stop(): Promise<number | string>;
 }
@@ -159,6 +161,7 @@ async function start(...flags: readonly string[]): Promise<Running> {
   return {
     ...observed,
     port,
+    examine: () => buildah('run', ...isolation, ...env, container, '--', 'node', 'server.js', '--doctor'),
     async stop() {
       const [first] = processes(`MARK=${mark}`).filter(({ name }) => name === 'start.sh');
       if (first === undefined) throw new Error(`no start.sh\n${observed.output()}`);
@@ -173,7 +176,7 @@ async function start(...flags: readonly string[]): Promise<Running> {
 
 /** What FC asks a container for, from its start to its end. */
 async function expectService(container: Running): Promise<void> {
-  const { port, output, line, stop } = container;
+  const { port, output, line, examine, stop } = container;
   try {
     await line('listening', ({ message }) => message === 'listening');
     const headers = { 'x-fc-request-id': 'init', 'x-fc-initialization-timeout': '60' };
@@ -185,6 +188,7 @@ async function expectService(container: Running): Promise<void> {
     assert.equal([refused.status, refused.headers['x-noslate-status']], [404, '400']);
     const trigger = await ask(port, { path: '/any/path?x=1', headers: { 'x-fc-request-id': 'trigger' } });
     assert.is(trigger.status, 200);
+    assert.match(await examine(), /^ {2}hello +1 workers of 1 reserved$/m);
     const { url, requestId } = trigger.json();
     assert.equal([url, requestId], ['/any/path?x=1', 'trigger']);
   } catch (error) {

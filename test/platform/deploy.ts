@@ -27,7 +27,7 @@ export function deployment(flags: Flags): FunctionOptions {
     timeout: flags.timeout,
     memory: flags.memory,
     instanceConcurrency: flags.concurrency,
-    maxInstances: flags.maxInstances ?? (flags.port === undefined ? MAX_INSTANCES : 1),
+    maxInstances: flags.maxInstances ?? (flags.port === undefined && flags.image === undefined ? MAX_INSTANCES : 1),
     idleTimeout: flags.idle,
     initializer: flags.noInitializer ? undefined : { timeout: flags.initTimeout },
     preStop: preStop === undefined ? undefined : { timeout: preStop },

@@ -67,7 +67,8 @@ const FLAGS = {
     alone: '.',
     ...text,
     default: undefined,
-    meaning: "the container's start.sh in a folder instead, with NOSLATE_PATH and the like from the environment",
+    meaning:
+      "the container's start.sh in a folder instead, with NOSLATE_PATH, NOSLATE_WORKDIR and the like from the environment; instances would share that folder",
   },
   fc: { value: 'VERSION', ...oneOf('3.0', '2.0'), default: '3.0', meaning: 'generation of FC: 3.0 or 2.0' },
   name: { value: 'NAME', ...text, default: 'app', meaning: 'name of the function' },
@@ -78,7 +79,7 @@ const FLAGS = {
     value: 'N',
     ...whole(1, 100),
     default: undefined,
-    otherwise: '10; 1 with --port',
+    otherwise: '10; 1 with --port or --image',
     meaning: 'instances at most; 429 above',
   },
   initTimeout: { value: 'SECONDS', ...whole(1, 300), default: 3, meaning: 'limit of the initializer' },
@@ -158,8 +159,8 @@ export function readFlags(args: readonly string[]): Flags {
   }
   const servers = (['config', 'command', 'image'] as const).filter(key => flags[key] !== undefined).map(nameOf);
   if (servers.length > 1) problems.push(`${servers.join(', ')}: expected one of them, got ${servers.length}`);
-  if (flags.port !== undefined && (flags.maxInstances ?? 1) > 1) {
-    problems.push(`--max-instances: expected 1 with --port, got ${flags.maxInstances}`);
+  if ((flags.port ?? flags.image) !== undefined && (flags.maxInstances ?? 1) > 1) {
+    problems.push(`--max-instances: expected 1 with --port or --image, got ${flags.maxInstances}`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return flags;
