@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { banner } from '../src/banner.ts';
@@ -29,9 +29,9 @@ function linesOf(source: string, text: string): Line[] {
 
 const lines = [
   ...linesOf('README.md', readFileSync('README.md', 'utf8')),
-  ...readdirSync('examples').flatMap(name =>
-    name.includes('.') ? [] : linesOf(name, readFileSync(`examples/${name}/index.js`, 'utf8')),
-  ),
+  ...readdirSync('examples')
+    .filter(name => existsSync(`examples/${name}/index.js`))
+    .flatMap(name => linesOf(name, readFileSync(`examples/${name}/index.js`, 'utf8'))),
 ];
 
 /** Runs a line as it stands, but for the port and the head, which is asked for. */
@@ -85,6 +85,32 @@ for (const { source, command, status, errorType } of lines) {
 
 examples('should stop', async () => {
   await server.stop();
+});
+
+examples('should have functions for the image that answer both triggers', async () => {
+  const image = await startServer({ args: ['--config', `${process.cwd()}/examples/fc/code/noslate.json`] });
+  try {
+    const trigger = await ask(image.port, { path: '/any/path', headers: { 'x-fc-request-id': 'one' } });
+    const { method, url, requestId } = trigger.json();
+    assert.equal([method, url, requestId], ['GET', '/any/path', 'one']);
+    const event = await ask(image.port, { method: 'POST', path: '/invoke', body: '{"a":1,"b":2}' });
+    assert.equal(event.json(), { keys: 2, event: { a: 1, b: 2 } });
+    const refused = await ask(image.port, { method: 'POST', path: '/invoke', body: '{' });
+    assert.equal([refused.status, refused.headers['x-noslate-status']], [404, '400']);
+  } finally {
+    await image.stop();
+  }
+});
+
+examples('should configure FC as the image is made', () => {
+  const settings = ['s.yaml', 's-2.0.yaml'].map(file => readFileSync(`examples/fc/${file}`, 'utf8'));
+  const dockerfile = readFileSync('Dockerfile', 'utf8');
+  for (const text of settings) {
+    const [, port] = /^ *(?:caPort|port): (\d+)$/m.exec(text) ?? [];
+    assert.is(port, /^EXPOSE (\d+)$/m.exec(dockerfile)?.[1]);
+    const [, path] = /SERVER_HEALTH_PATH: (\S+)/.exec(text) ?? [];
+    assert.is(/httpGetUrl: (\S+)/.exec(text)?.[1], path);
+  }
 });
 
 examples.run();
