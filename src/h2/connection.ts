@@ -74,10 +74,12 @@ const MIN_READ_BYTES = 16 * 1024;
  */
 const MAX_RESETS = 500;
 
-/** Time for the peer's first SETTINGS, for its answer to a PING, and for taking what is sent last, ms. */
+/** Time for the peer's first SETTINGS, and for taking what is sent last, ms. */
 const SETTINGS_TIMEOUT_MS = 5000;
-const PING_TIMEOUT_MS = 1000;
 const CLOSE_TIMEOUT_MS = 1000;
+/** Time for its answer to a PING, 5 s: a plane on a tenth of a vCPU can be silent for long. */
+const PING_STEPS = 10;
+const PING_STEP_MS = 500;
 
 const OPENING = Buffer.concat([
   Buffer.from(PREFACE, 'latin1'),
@@ -131,7 +133,7 @@ export interface Connection {
    * not follow.
    */
   cancel(stream: Stream): void;
-  /** Closes the connection unless something comes within a second; asks the peer for it. */
+  /** Closes the connection unless something comes within 5 s; asks the peer for it. */
   verify(): void;
   /** Takes no new streams, and closes when those it has are done. */
   drain(): void;
@@ -735,7 +737,11 @@ export function openConnection(
       if (state === 'closed' || state === 'connecting' || isSuspect) return;
       isSuspect = true;
       send(frame(PING, 0, 0, Buffer.alloc(8)));
-      timer = setTimeout(() => shut(new H2Error(ErrorCode.NO_ERROR, 'the peer does not answer')), PING_TIMEOUT_MS);
+      // in steps: of a time in which we were frozen, and the peer with us, only one counts
+      let steps = PING_STEPS;
+      timer = setInterval(() => {
+        if (--steps === 0) shut(new H2Error(ErrorCode.NO_ERROR, 'the peer does not answer'));
+      }, PING_STEP_MS);
     },
 
     drain,
