@@ -8,8 +8,13 @@ import { eventually, type LogLine, SERVER_FILE, type Server, type ServerOptions,
 import { type PlanesOptions, startPlanes } from './planes/index.ts';
 
 /** What a gateway can have behind it. What a request can count on holds with each of them. */
-export const AGENTS = ['local', 'native', 'sdk'] as const;
-export type AgentName = (typeof AGENTS)[number];
+const ALL_AGENTS = ['local', 'native', 'sdk'] as const;
+export type AgentName = (typeof ALL_AGENTS)[number];
+
+/** Those to test: all, or as many of them as TEST_AGENTS names. */
+export const AGENTS: readonly AgentName[] = ALL_AGENTS.filter(name =>
+  (process.env['TEST_AGENTS'] ?? name).split(',').includes(name),
+);
 
 /** A package with the habits of Noslate's SDK, which runs functions by itself. */
 const SDK = resolve('dist-test/sdk/noslate');

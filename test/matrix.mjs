@@ -11,6 +11,8 @@ import { runTests, sum } from './run.mjs';
 
 const RELEASES = ['16.18.1', '16.20.2', '18.20.8', '20.20.2', '22.23.3', '24.21.0', '26.10.0'];
 const CACHE = resolve('.cache/node');
+/** The SDK's is only to compare with. */
+const AGENTS = 'local,native';
 /** All but those where another Node.js has no say: FC's part, played; a shell script; arithmetic; gigabytes. */
 const PRODUCT = '^(?!platform/|container/|fuzz|memory).*\\.test\\.js$';
 
@@ -46,7 +48,7 @@ const results = [];
 const queue = wanted.length === 0 ? [...RELEASES] : wanted;
 async function work() {
   for (let version = queue.shift(); version !== undefined; version = queue.shift()) {
-    const result = await runTests(binary(version), PRODUCT);
+    const result = await runTests(binary(version), PRODUCT, { TEST_AGENTS: AGENTS });
     if (result.failed > 0) console.log(result.output);
     console.log(`Node.js ${version}: ${result.passed} passed, ${result.failed} failed`);
     results.push(result);

@@ -12,12 +12,13 @@ const GROUPS = ['^platform/.*\\.test\\.js$', '^(?!platform/).*\\.test\\.js$'];
 const GROUP_MS = 2_400_000;
 
 /**
- * Runs the tests whose path, relative to dist-test, matches the pattern. Gives their counts and what was printed; a run
+ * Runs the tests whose path, relative to dist-test, matches the pattern, with variables of theirs. Gives their counts and what was printed; a run
  * that ends without counts has failed.
  */
-export function runTests(node, pattern) {
+export function runTests(node, pattern, env = {}) {
   return new Promise(done => {
     const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', pattern], {
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: GROUP_MS,
       killSignal: 'SIGKILL',
