@@ -205,7 +205,7 @@ Usage: noslate-fc [--FLAG VALUE]...
   --check
       read and check the configuration, then exit
   --doctor
-      say what works here and what does not, then exit
+      say what works here, then exit
   --help, --version
 
 ${rows.join('\n')}

@@ -86,7 +86,7 @@ async function workers(connection: Connection, functions: readonly FunctionProfi
       ? [
           name,
           `${activeWorkerCount} workers of ${reservationCount} reserved`,
-          activeWorkerCount < reservationCount && 'see the control plane’s log',
+          activeWorkerCount < reservationCount && 'see the log',
         ]
       : [name, 'not set in the control plane', 'start the server with this noslate.json'];
   });
@@ -116,7 +116,7 @@ function memory(file: string, functions: readonly FunctionProfile[]): Finding {
 
 function code({ name, url }: FunctionProfile): Finding[] {
   const folder = url.startsWith('file:') ? fileURLToPath(url) : '.';
-  return existsSync(folder) ? [] : [[name, `no ${folder}`, 'correct its url']];
+  return existsSync(folder) ? [] : [[name, `no ${folder}`, 'fix its url']];
 }
 
 /** Resolves with a connection whose peer speaks HTTP/2. */

@@ -59,10 +59,10 @@ doctor('should find Noslate healthy, and then what is wrong with it', async () =
     assert.is(ill.code, 1);
     assert.equal(ill.problems, [
       '! FC asks port 1: unset SERVER_PORT',
-      '! hello 1 workers of 2 reserved: see the control plane’s log',
+      '! hello 1 workers of 2 reserved: see the log',
       '! gone not set in the control plane: start the server with this noslate.json',
       '! memory pool 1gb, 1536 MiB reserved: raise NOSLATED_VIRTUAL_MEMORY_POOL_SIZE',
-      `! gone no ${join(other, 'nowhere')}: correct its url`,
+      `! gone no ${join(other, 'nowhere')}: fix its url`,
     ]);
     assert.is(ill.lines.at(-2), '5 to mend');
 

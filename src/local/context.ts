@@ -65,7 +65,7 @@ export interface Context {
 
 /** A data plane without a Dapr adaptor refuses every call; the local agent never has one. */
 async function refuse(): Promise<never> {
-  throw new Error('Dapr: not implemented here');
+  throw new Error('Dapr: not implemented');
 }
 
 const dapr = { ServiceRequest, BindingRequest, invoke: refuse, binding: refuse };

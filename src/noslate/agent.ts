@@ -281,14 +281,16 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         return isAnyUp('cp') ? 'the control plane has not taken the profile' : 'no control plane is up';
       };
       const { dp, cp } = await until(ready, deadline, missing);
-      await Promise.all([
-        expectHealthy('data plane', async () => dataPlane.checkHealth(connectionOf(dp), ASK_TIMEOUT_MS)),
-        expectHealthy('control plane', async () => controlPlane.checkHealth(connectionOf(cp), ASK_TIMEOUT_MS)),
-      ]);
-      const snapshot = async () => {
+      /** A connection to ask by, as long as there will be an answer. */
+      const ask = (plane: Plane): Connection => {
         if (isClosed) throw STOPPING;
-        return controlPlane.getWorkerStatsSnapshot(connectionOf(cp), ASK_TIMEOUT_MS);
+        return connectionOf(plane);
       };
+      await Promise.all([
+        untilHealthy('data plane', async () => dataPlane.checkHealth(ask(dp), ASK_TIMEOUT_MS), deadline),
+        untilHealthy('control plane', async () => controlPlane.checkHealth(ask(cp), ASK_TIMEOUT_MS), deadline),
+      ]);
+      const snapshot = async () => controlPlane.getWorkerStatsSnapshot(ask(cp), ASK_TIMEOUT_MS);
       await untilWarm(() => profile.functions, snapshot, deadline);
     },
 
@@ -311,17 +313,25 @@ function connectionOf(plane: Plane): Connection {
   return connection;
 }
 
-/** @throws {GatewayError} UNAVAILABLE: a data plane is ill while its circuit breaker is open. */
-async function expectHealthy(name: string, ask: () => ReturnType<typeof dataPlane.checkHealth>): Promise<void> {
-  let reason: unknown;
-  try {
-    const { health, reason: given = '' } = await ask();
-    if (health === true) return;
-    reason = new Error(given);
-  } catch (error) {
-    reason = error;
+/**
+ * Resolves when a plane says that it is well. One that is just starting may be slow to say so, and a data plane is ill
+ * while its circuit breaker is open.
+ *
+ * @throws {GatewayError} rejected: UNAVAILABLE at the deadline, epoch ms, or when the agent is closed.
+ */
+async function untilHealthy(
+  name: string,
+  ask: () => ReturnType<typeof dataPlane.checkHealth>,
+  deadline: number,
+): Promise<void> {
+  for (;;) {
+    const { health, reason } = await ask().catch(error => ({ health: false, reason: error }));
+    if (health) return;
+    if (reason === STOPPING || Date.now() + AGAIN_MS > deadline) {
+      throw new GatewayError('UNAVAILABLE', `the ${name} is not healthy`, reason);
+    }
+    await pause(AGAIN_MS);
   }
-  throw new GatewayError('UNAVAILABLE', `the ${name} is not healthy`, reason);
 }
 
 /** While planes are looked for, it is that which keeps the process alive. */
