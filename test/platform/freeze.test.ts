@@ -529,7 +529,13 @@ async function startBox(agent: AgentName, run: string, { gated, prepare = true }
     freeze: false,
   });
   const instance = await startInstance(settings, life.tell);
-  if (prepare) await within(ENTER_MS, instance.prepare(`${name}-start`), 'the container to be ready');
+  try {
+    if (prepare) await within(ENTER_MS, instance.prepare(`${name}-start`), 'the container to be ready');
+  } catch (error) {
+    // what is left running would keep this process from ending
+    instance.crash();
+    throw error;
+  }
   const expected = new Map<string, readonly number[]>();
   const lines = (): string[] => life.events.flatMap(({ event, line }) => (event === 'log' ? [String(line)] : []));
   const output = (): string => lines().slice(-40).join('\n');
