@@ -1,26 +1,23 @@
-// Runs the built tests, in two processes side by side: they wait more than they compute. Takes parts of test files' paths;
-// with some, only those files.
+// Runs the built tests, each file in a process of its own, two at a time: they wait more than they compute. Takes parts
+// of test files' paths; with some, only those files.
 //
 //   node test/run.mjs [PART]...
 import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Tests of the FC platform and on it, and all others; each about half of the time. */
-const GROUPS = ['^platform/.*\\.test\\.js$', '^(?!platform/).*\\.test\\.js$'];
+/** Longest run of a file, ms: what it has left behind must not keep the others from running. */
+const FILE_MS = 900_000;
+const AT_A_TIME = 2;
 
-/** Longest run of a group, ms. */
-const GROUP_MS = 2_400_000;
-
-/**
- * Runs the tests whose path, relative to dist-test, matches the pattern, with variables of theirs. Gives their counts and what was printed; a run
- * that ends without counts has failed.
- */
-export function runTests(node, pattern, env = {}) {
+/** Runs a file's tests. Gives their counts and what was printed; a run that ends without counts has failed. */
+function runFile(node, file, env) {
   return new Promise(done => {
+    const pattern = `^${file.replace(/\W/g, '\\$&')}$`;
     const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', pattern], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: GROUP_MS,
+      timeout: FILE_MS,
       killSignal: 'SIGKILL',
     });
     let output = '';
@@ -34,26 +31,42 @@ export function runTests(node, pattern, env = {}) {
   });
 }
 
-/** The sum of several runs. */
-export function sum(results) {
-  return results.reduce((all, { passed, failed }) => ({ passed: all.passed + passed, failed: all.failed + failed }), {
-    passed: 0,
-    failed: 0,
-  });
+/**
+ * Runs the tests of files with one of the patterns in their path, with variables of theirs. A file that fails is run once
+ * more when nothing runs beside it, since a busy machine fails what waits; that it was is said.
+ */
+export async function runTests(node, patterns, env = {}) {
+  const queue = readdirSync('dist-test', { recursive: true })
+    .filter(file => file.endsWith('.test.js') && patterns.some(pattern => pattern.test(file)))
+    .sort();
+  const failed = [];
+  const sum = { passed: 0, failed: 0 };
+  async function work() {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      const result = await runFile(node, file, env);
+      console.log(result.output);
+      if (result.failed > 0) failed.push(file);
+      else sum.passed += result.passed;
+    }
+  }
+  await Promise.all(Array.from({ length: AT_A_TIME }, work));
+  for (const file of failed) {
+    const result = await runFile(node, file, env);
+    console.log(
+      `${result.output}\n${file} failed beside others; alone: ${result.passed} passed, ${result.failed} failed`,
+    );
+    sum.passed += result.passed;
+    sum.failed += result.failed;
+  }
+  return sum;
 }
 
-async function main(parts) {
-  const patterns = parts.length === 0 ? GROUPS : [`(${parts.join('|')}).*\\.test\\.js$`];
-  const results = await Promise.all(
-    patterns.map(async pattern => {
-      const result = await runTests(process.execPath, pattern);
-      console.log(result.output);
-      return result;
-    }),
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const parts = process.argv.slice(2);
+  const { passed, failed } = await runTests(
+    process.execPath,
+    parts.length === 0 ? [/./] : parts.map(part => new RegExp(part)),
   );
-  const { passed, failed } = sum(results);
   console.log(`${passed} passed, ${failed} failed`);
   process.exitCode = failed === 0 ? 0 : 1;
 }
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) main(process.argv.slice(2));
