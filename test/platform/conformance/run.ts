@@ -18,7 +18,7 @@ export interface Result {
 }
 
 /** Longest time of one check. */
-const CHECK_MS = 40_000;
+const CHECK_MS = 120_000;
 /** They wait more than they compute. */
 const AT_A_TIME = 5;
 
