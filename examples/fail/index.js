@@ -7,8 +7,8 @@
 //   curl -i http://localhost:9000/fail/status    # 502 BAD_RESPONSE: status 99999
 //   curl -i http://localhost:9000/fail/header    # 502 BAD_RESPONSE: a header with a line break
 //   curl -i http://localhost:9000/fail/twice     # 502 FUNCTION_FAILED: it wrote after the end
-//   curl -i -H 'x-fc-function-timeout: 1' http://localhost:9000/fail/never   # 504 TIMEOUT: it never answered
-//   curl -i -H 'x-fc-function-timeout: 1' http://localhost:9000/fail/block   # 504 TIMEOUT: it blocked its thread
+//   curl -i -H 'x-fc-function-timeout: 2' http://localhost:9000/fail/never   # 504 TIMEOUT: it never answered
+//   curl -i -H 'x-fc-function-timeout: 2' http://localhost:9000/fail/block   # 504 TIMEOUT: it blocked its thread
 //   curl -i http://localhost:9000/fail/middle    # a 200 that breaks off: curl says so and exits with an error
 
 const ways = {

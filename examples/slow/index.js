@@ -2,7 +2,7 @@
 // when it passes; FC sends the function's timeout, in seconds, in a header.
 //
 //   curl http://localhost:9000/slow
-//   curl -H 'x-fc-function-timeout: 1' http://localhost:9000/slow   # 504 TIMEOUT
+//   curl -H 'x-fc-function-timeout: 2' http://localhost:9000/slow   # 504 TIMEOUT
 
 const { setTimeout: sleep } = require('node:timers/promises');
 
