@@ -289,9 +289,9 @@ for (const agent of AGENTS) {
   });
 
   http('should answer all that autocannon asks, one at a time and pipelined', async () => {
-    for (const pipelining of ['1', '4']) {
+    for (const pipelining of [1, 4]) {
       const url = `http://127.0.0.1:${server.port}${say({ status: 200, body: 'ok' })}`;
-      const args = ['-c', '50', '-a', '500', '-p', pipelining, '--json', '--no-progress', url];
+      const args = ['-c', '50', '-a', '500', '-p', `${pipelining}`, '--json', '--no-progress', url];
       const output = await within(
         30_000,
         new Promise<string>((done, fail) =>
@@ -303,7 +303,8 @@ for (const agent of AGENTS) {
       );
       const result = JSON.parse(output) as Record<string, number>;
       assert.equal([result['errors'], result['timeouts'], result['non2xx']], [0, 0, 0]);
-      assert.ok(Number(result['2xx']) > 400, `${result['2xx']} answers`);
+      // A connection is closed as the last request is written, so what was sent ahead of it is not read.
+      assert.ok(Number(result['2xx']) >= 500 - 50 * (pipelining - 1), `${result['2xx']} answers`);
     }
   });
 
