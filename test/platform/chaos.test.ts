@@ -463,10 +463,14 @@ function logFaults({ entries, killed }: Diary, events: readonly LifeEvent[]): st
   /** By instance and request. */
   const starts = new Map<string, number>();
   const lines = new Map<string, { bytesOut: number; outcome: string; method: string }[]>();
-  for (const { event, instance, line, code } of events) {
+  const isOpen = new Set<string>();
+  for (const { event, instance, line, code, signal } of events) {
     const name = String(instance);
     if (killed.has(name)) continue;
-    if (event === 'exited' && code !== 0) faults.push(`${name} ended with ${code}`);
+    if (event === 'accepting') isOpen.add(name);
+    // one that is not needed any more may be told to end before it can listen for that
+    const isEarly = signal === 'SIGTERM' && !isOpen.has(name);
+    if (event === 'exited' && code !== 0 && !isEarly) faults.push(`${name} ended with ${code ?? signal}`);
     if (event !== 'log') continue;
     const [, begun] = /^FC Invoke Start RequestId: (.*)$/.exec(String(line)) ?? [];
     if (begun !== undefined) starts.set(`${name} ${begun}`, (starts.get(`${name} ${begun}`) ?? 0) + 1);
