@@ -26,8 +26,9 @@ await build({
   minify: true,
   sourcemap: 'linked',
 });
-// loaded before Noslate's own programs, on the image's Node
-await build({ ...common, entryPoints: ['src/warm/preload.ts'], outfile: 'dist/warm.js', minify: true });
+// what warms Noslate's own programs in the image, on its Node
+const warm = ['src/warm/preload.ts', 'src/warm/make.ts'];
+await build({ ...common, entryPoints: warm, outdir: 'dist/warm', minify: true });
 console.log(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
 
 // the table that checks noslate.json is also what editors get
@@ -65,4 +66,6 @@ if (isTest) {
   // Noslate's stand-ins are installed where there is no node_modules
   const standIns = ['turf.ts', 'planes.ts'].map(file => `test/container/noslate/${file}`);
   await build({ ...common, entryPoints: standIns, outdir: 'dist-test', outbase: 'test' });
+  // or where there is one, of Noslate's dependencies
+  await build({ ...common, entryPoints: standIns.slice(1), outdir: 'dist-test/container/tree', packages: 'external' });
 }

@@ -1,8 +1,9 @@
-import { readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import NodeModule from 'node:module';
-import { dirname, isAbsolute, join } from 'node:path';
+import { dirname, join, sep } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';
-import { foldersAbove, type Identity, isSame, type Pack, type PackedModule, readPack, writePack } from './pack.ts';
+import { type Identity, isSame, type Pack, type PackedModule, readPack, writePack } from './pack.ts';
 
 /** A module of Node's CommonJS loader. */
 interface LoadedModule {
@@ -37,8 +38,15 @@ type Wrapper = (
   folder: string,
 ) => void;
 
-/** How long no module is loaded before what has been loaded is written, ms. */
+/** How long no module is loaded before what has been loaded is written, and let go of where it was read, ms. */
 const QUIET_MS = 300;
+const RELEASE_MS = 10_000;
+
+/** In a comment for TypeScript, as in `@type {import('./a')}`. */
+const TYPE_COMMENT = /@\w+\s*\{[^{}]*\}/g;
+
+/** Options of Node.js that set sizes of the heap. Noslate starts each worker with one, by its function's memory. */
+const HEAP_OPTION = /^--(?:max|min|initial)[-_](?:heap|(?:old|semi)[-_]space)[-_]size=\d+$/;
 
 /**
  * Makes this process load its modules from a pack: no file is looked for, read or compiled that was when the pack was
@@ -47,7 +55,7 @@ const QUIET_MS = 300;
  * @param file - the pack. A missing, foreign or outdated one costs a line on stderr; code that V8 refuses, too.
  */
 export function usePack(file: string): void {
-  let pack: Pack;
+  let pack: Pack | undefined;
   try {
     pack = readPack(file);
     if (!isSame(pack.identity, identify())) throw new Error('made of another installation, or by another Node.js');
@@ -55,36 +63,53 @@ export function usePack(file: string): void {
     say(`${file} is not used: ${error instanceof Error ? error.message : error}`);
     return;
   }
+  // its bytes would stay in memory as long as the process
+  setTimeout(() => {
+    pack = undefined;
+  }, RELEASE_MS).unref();
   const resolve = node._resolveFilename;
   node._resolveFilename = (request, parent, isMain, options) =>
-    (options === undefined && parent ? pack.resolve(parent.path, request) : undefined) ??
+    (options === undefined && parent ? pack?.resolve(parent.path, request) : undefined) ??
     resolve.call(node, request, parent, isMain, options);
 
+  const restore = hideHeapOptions();
+  let isCodeGood = true;
   let refused = 0;
   const js = node._extensions['.js'];
   node._extensions['.js'] = (module, filename) => {
-    const packed = pack.get(filename);
+    const packed = pack?.get(filename);
     if (packed === undefined) return js?.(module, filename);
-    const script = compile(packed, filename);
+    const script = compile(isCodeGood ? packed : { ...packed, code: undefined }, filename);
     if (script.cachedDataRejected === true && refused++ === 0) {
       setImmediate(() => say(`${file}: V8 refused the code of ${refused} modules, which were compiled instead`));
     }
     run(script, module, filename);
+    if (restore === undefined || (module as unknown) !== process.mainModule) return;
+    // for the threads that it may start; Node.js 16 takes no code any more then
+    restore();
+    isCodeGood = false;
   };
   const json = node._extensions['.json'];
   node._extensions['.json'] = (module, filename) => {
-    const packed = pack.get(filename);
+    const packed = pack?.get(filename);
     if (packed === undefined) return json?.(module, filename);
     module.exports = JSON.parse(packed.text);
   };
 }
 
 /**
- * Keeps what this process loads, and writes it as a pack whenever nothing more has come for a moment, and at its end:
- * functions that have run by then are in the code caches.
+ * Keeps what this process loads of its own package and all below, and writes it as a pack whenever nothing more has
+ * come for a moment, and at its end: functions that have run by then are in the code caches.
  */
 export function makePack(file: string): void {
-  const identity = identify();
+  let identity: Identity;
+  try {
+    identity = identify();
+  } catch (error) {
+    say(`${file} is not made: ${error instanceof Error ? error.message : error}`);
+    return;
+  }
+  const scope = dirname(identity.files[0]?.[0] ?? '') + sep;
   const texts = new Map<string, string>();
   const scripts = new Map<string, Script>();
   const resolutions = new Map<string, Map<string, string>>();
@@ -108,13 +133,16 @@ export function makePack(file: string): void {
     // a program that does not handle it would have ended here
     if (process.listenerCount('SIGTERM') === 1) process.exit(143);
   });
+  hideHeapOptions();
 
   const resolve = node._resolveFilename;
   node._resolveFilename = (request, parent, isMain, options) => {
     const filename = resolve.call(node, request, parent, isMain, options);
-    if (options === undefined && parent && isAbsolute(filename)) {
-      const requests = resolutions.get(parent.path) ?? new Map<string, string>();
-      resolutions.set(parent.path, requests.set(request, filename));
+    // what lies elsewhere, as functions do, can change while the package stays
+    if (options === undefined && `${parent?.path}${sep}`.startsWith(scope) && filename.startsWith(scope)) {
+      const folder = parent?.path ?? '';
+      const requests = resolutions.get(folder) ?? new Map<string, string>();
+      resolutions.set(folder, requests.set(request, filename));
     }
     return filename;
   };
@@ -122,7 +150,9 @@ export function makePack(file: string): void {
   // Node has read the file and found it to be CommonJS
   node.prototype._compile = function (content, filename, format) {
     // import() asks for the loader of the module that it stands in, which a script of ours has not
-    if (/\bimport\s*\(/.test(content) || format === 'module') return own.call(this, content, filename, format);
+    const isImporting = /\bimport\s*\(/.test(content.replace(TYPE_COMMENT, ''));
+    if (!filename.startsWith(scope) || format === 'module' || isImporting)
+      return own.call(this, content, filename, format);
     const text = `${HEAD}${content.replace(/^#!/, '//')}${TAIL}`;
     const script = compile({ text, code: undefined }, filename);
     scripts.set(filename, script);
@@ -132,8 +162,20 @@ export function makePack(file: string): void {
   const json = node._extensions['.json'];
   node._extensions['.json'] = (module, filename) => {
     json?.(module, filename);
-    keep(filename, readFileSync(filename, 'utf8').replace(/^\uFEFF/, ''));
+    if (filename.startsWith(scope)) keep(filename, readFileSync(filename, 'utf8').replace(/^\uFEFF/, ''));
   };
+}
+
+/**
+ * Has V8 forget that it was told sizes of the heap, which it has by then: code is only for a V8 with the same options.
+ *
+ * @returns what tells it again; nothing when it was told none.
+ */
+function hideHeapOptions(): (() => void) | undefined {
+  const options = process.execArgv.filter(option => HEAP_OPTION.test(option));
+  if (options.length === 0) return undefined;
+  for (const option of options) setFlagsFromString(`${option.slice(0, option.indexOf('='))}=0`);
+  return () => options.forEach(setFlagsFromString);
 }
 
 function compile({ text, code }: PackedModule, filename: string): Script {
@@ -157,16 +199,24 @@ function requireOf(module: LoadedModule): unknown {
   });
 }
 
-/** What this process is about to run. */
+/** What this process is about to run: its package first, which is known by the nearest package.json. */
 function identify(): Identity {
   const entry = realpathSync(process.argv[1] ?? '');
-  const files = [entry, ...foldersAbove(entry).map(folder => join(folder, 'package.json'))];
-  const known = files.flatMap(file => {
-    const stats = statSync(file, { throwIfNoEntry: false });
+  const files = [packageOf(entry), entry].map(file => {
+    const { size, mtimeMs } = statSync(file);
     // an image's layers keep whole seconds
-    return stats === undefined ? [] : [[file, stats.size, Math.floor(stats.mtimeMs / 1000)] as const];
+    return [file, size, Math.floor(mtimeMs / 1000)] as const;
   });
-  return { node: `${process.version} ${process.arch}`, files: known };
+  return { node: `${process.version} ${process.arch}`, files };
+}
+
+/** @throws {Error} the file is in no package. */
+function packageOf(filename: string): string {
+  for (let folder = dirname(filename); ; folder = dirname(folder)) {
+    const file = join(folder, 'package.json');
+    if (existsSync(file)) return file;
+    if (folder === dirname(folder)) throw new Error(`no package.json above ${filename}`);
+  }
 }
 
 function say(text: string): void {

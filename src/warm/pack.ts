@@ -1,11 +1,10 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 
 /** What a pack was made of. One that differs in anything is not used. */
 export interface Identity {
   /** Version and architecture of Node.js. */
   readonly node: string;
-  /** The files that tell one installation from another: path, size, and time of change in whole seconds. */
+  /** The package.json and the file that is run: path, size, and time of change in whole seconds. */
   readonly files: readonly (readonly [string, number, number])[];
 }
 
@@ -37,8 +36,10 @@ export interface PackContents {
 /** The file's head. Positions are bytes from the end of the head; an end that is its start is none. */
 interface Index {
   identity: Identity;
-  /** Text's start and end, code's start and end, 1 for ASCII. By path. */
-  modules: Record<string, [number, number, number, number, 0 | 1]>;
+  /** Where the texts that are ASCII begin; they go on to the end of the file. */
+  ascii: number;
+  /** Text's start and end, code's start and end; by path. */
+  modules: Record<string, [number, number, number, number]>;
   resolutions: Record<string, Record<string, string>>;
 }
 
@@ -48,49 +49,64 @@ const ALIGNMENT = 8;
 /**
  * Writes a pack, whole or not at all.
  *
- * Layout: length of the index (uint32, little endian), the index as JSON, then texts and code caches.
+ * Layout: length of the index (uint32, little endian), the index as JSON, code caches, texts.
  */
 export function writePack(file: string, { identity, modules, resolutions }: PackContents): void {
   const parts: Buffer[] = [];
   let at = 0;
-  const add = (bytes: Buffer): [number, number] => {
-    const padding = -bytes.length & (ALIGNMENT - 1);
+  const add = (bytes: Buffer, boundary: number): [number, number] => {
+    const padding = -bytes.length & (boundary - 1);
     parts.push(bytes, Buffer.alloc(padding));
     at += bytes.length + padding;
     return [at - bytes.length - padding, at - padding];
   };
-  const index: Index = { identity, modules: {}, resolutions: {} };
-  for (const [filename, { text, code }] of modules) {
+  const entries = [...modules].map(([filename, { text, code }]) => {
     const bytes = Buffer.from(text);
-    index.modules[filename] = [...add(bytes), ...add(code ?? Buffer.alloc(0)), bytes.length === text.length ? 1 : 0];
-  }
+    return { filename, bytes, code, isAscii: bytes.length === text.length };
+  });
+  const codes = entries.map(({ code }) => add(code ?? Buffer.alloc(0), ALIGNMENT));
+  const texts = new Map<string, [number, number]>();
+  for (const { filename, bytes, isAscii } of entries) if (!isAscii) texts.set(filename, add(bytes, 1));
+  const ascii = at;
+  for (const { filename, bytes, isAscii } of entries) if (isAscii) texts.set(filename, add(bytes, 1));
+  const index: Index = { identity, ascii, modules: {}, resolutions: {} };
+  entries.forEach(({ filename }, i) => {
+    index.modules[filename] = [...(texts.get(filename) ?? [0, 0]), ...(codes[i] ?? [0, 0])];
+  });
   for (const [folder, requests] of resolutions) index.resolutions[folder] = Object.fromEntries(requests);
   const json = JSON.stringify(index);
-  // the texts begin on a boundary, too
+  // what follows begins on a boundary, too
   const head = Buffer.from(json + ' '.repeat(-(4 + Buffer.byteLength(json)) & (ALIGNMENT - 1)));
   const length = Buffer.alloc(4);
   length.writeUInt32LE(head.length);
-  writeFileSync(`${file}.part`, Buffer.concat([length, head, ...parts]));
-  renameSync(`${file}.part`, file);
+  // several workers of one program may write
+  const part = `${file}.${process.pid}`;
+  writeFileSync(part, Buffer.concat([length, head, ...parts]));
+  renameSync(part, file);
 }
 
 /**
- * Reads a pack; texts become strings only when they are asked for.
+ * Reads a pack.
  *
  * @throws {Error} there is no such file, or it is none of ours.
  */
 export function readPack(file: string): Pack {
   const bytes = readFileSync(file);
   const start = 4 + bytes.readUInt32LE();
-  const { identity, modules, resolutions } = JSON.parse(bytes.toString('utf8', 4, start)) as Index;
+  const { identity, ascii, modules, resolutions } = JSON.parse(bytes.toString('utf8', 4, start)) as Index;
+  // of one large string outside of V8's heap the modules' are slices, which cost nothing
+  const texts = bytes.toString('latin1', start + ascii);
   return {
     identity,
     get(filename) {
       const entry = modules[filename];
       if (entry === undefined) return undefined;
-      const [textStart, textEnd, codeStart, codeEnd, ascii] = entry;
+      const [textStart, textEnd, codeStart, codeEnd] = entry;
       return {
-        text: bytes.toString(ascii === 1 ? 'latin1' : 'utf8', start + textStart, start + textEnd),
+        text:
+          textStart >= ascii
+            ? texts.slice(textStart - ascii, textEnd - ascii)
+            : bytes.toString('utf8', start + textStart, start + textEnd),
         code: codeStart === codeEnd ? undefined : bytes.subarray(start + codeStart, start + codeEnd),
       };
     },
@@ -101,10 +117,4 @@ export function readPack(file: string): Pack {
 /** True for the same installation under the same Node.js. */
 export function isSame(a: Identity, b: Identity): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
-}
-
-/** The folders above a file, from its own to the root. */
-export function foldersAbove(filename: string): string[] {
-  const folder = dirname(filename);
-  return folder === filename ? [] : [folder, ...foldersAbove(folder)];
 }

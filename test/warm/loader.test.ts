@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { suite, temporary, write } from '../helpers.ts';
 
 /** The loader, as built. */
-const WARM = resolve('dist/warm.js');
+const WARM = resolve('dist/warm/preload.js');
 
 /** A program of many habits, whose output says what each module found around it. */
 function program(): { folder: string; entry: string } {
@@ -42,6 +42,7 @@ report('beside', require('../build/beside'));
 report('addon', (() => { try { require('../build/addon.node'); return 'loaded'; } catch (error) { return error.code ?? error.name; } })());
 report('source', String(require('../build/text').constructor).length);
 import('../build/module.mjs').then(async ({ default: value, url }) => {
+  report('typed', require('../build/typed'));
   report('module', [value, url, (await require('../build/dynamic')()).default]);
   report('variable', process.env.NOSLATE_FC_WARM ?? null);
   report('child', require('child_process').execFileSync(process.execPath, ['-p', 'process.env.NOSLATE_FC_WARM'], { encoding: 'utf8' }).trim());
@@ -74,7 +75,8 @@ import('../build/module.mjs').then(async ({ default: value, url }) => {
   put('build/beside.proto', 'message Beside {}');
   put('build/addon.node', 'not an add-on');
   put('build/module.mjs', 'export default "esm"; export const url = import.meta.url;');
-  put('build/dynamic.js', 'module.exports = () => import("./module.mjs");');
+  put('build/typed.js', '/** @type {import("./a")} */\nmodule.exports = "typed";');
+  put('build/dynamic.js', '/** @type {import("./a")} */ module.exports = () => import("./module.mjs");');
   // one that Node resolves to where it really is
   put('elsewhere/linked/index.js', 'module.exports = __filename;');
   symlinkSync(join(folder, 'elsewhere/linked'), join(folder, 'node_modules/linked'));
@@ -91,7 +93,7 @@ interface Ended {
 function run(entry: string, wish: string | undefined, options: readonly string[] = []): Ended {
   const env = { PATH: process.env['PATH'], ...(wish !== undefined && { NOSLATE_FC_WARM: wish }) };
   const preload = wish === undefined ? [] : ['-r', WARM];
-  const { stdout, stderr, status } = spawnSync(process.execPath, [...options, ...preload, entry, 'argument'], {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...preload, ...options, entry, 'argument'], {
     env,
     encoding: 'utf8',
     timeout: 20_000,
@@ -121,6 +123,7 @@ loader('should look for, read and compile nothing that is in the pack', () => {
   // the same length and time, other words: what runs is the pack's
   const file = join(folder, 'build/lib/here.js');
   write(file, 'throw new Error("read again");');
+  write(join(folder, 'build/typed.js'), 'throw new Error("read again");');
   const used = run(entry, `use:${pack}`);
   assert.equal([used.status, used.stderr], [0, '']);
   assert.match(used.stdout, 'imports: [["');
@@ -165,6 +168,51 @@ loader('should not use what is no pack, with a line', () => {
     assert.is(used.stdout, shipped.stdout, name);
     assert.match(used.stderr, /^noslate-fc warm: \S+ is not used: [^\n]+\n$/);
   }
+});
+
+loader('should take code whatever the size of the heap, and leave that as it is told', () => {
+  const { folder } = program();
+  const pack = join(folder, 'app.warm');
+  const file = join(folder, 'bin/sizes');
+  write(
+    file,
+    `const { Worker } = require('worker_threads');
+const { getHeapStatistics } = require('v8');
+require('../build/lib/late');
+console.log(process.execArgv, getHeapStatistics().heap_size_limit >> 20);
+const thread = 'console.log(require("v8").getHeapStatistics().heap_size_limit >> 20)';
+setImmediate(() => new Worker(thread, { eval: true }));
+`,
+  );
+  for (const option of ['--max-heap-size=120', '--max-old-space-size=90', '--max_semi_space_size=2']) {
+    assert.equal(run(file, `make:${pack}`, []).stderr, '');
+    const shipped = run(file, undefined, [option]);
+    const used = run(file, `use:${pack}`, [option]);
+    assert.equal([used.status, used.stderr], [0, ''], option);
+    assert.is(used.stdout, shipped.stdout);
+    assert.equal(run(file, `make:${pack}`, [option]).stderr, '', option);
+    assert.equal(run(file, `use:${pack}`, []).stderr, '', option);
+  }
+});
+
+loader('should keep only what belongs to the package of the program', () => {
+  const { folder, entry } = program();
+  const pack = join(folder, 'app.warm');
+  const other = temporary();
+  write(join(other, 'index.js'), 'module.exports = require("./text").value;');
+  write(join(other, 'text.js'), 'exports.value = "first";');
+  const file = join(folder, 'bin/worker');
+  write(file, `console.log(require('../build/lib/late').name, require(${JSON.stringify(other)}));`);
+  assert.is(run(file, `make:${pack}`).stdout, 'late first\n');
+  write(join(other, 'text.js'), 'exports.value = "other";');
+  assert.is(run(file, `use:${pack}`).stdout, 'late other\n');
+  assert.is(run(entry, undefined).status, 0);
+
+  const stray = join(other, 'stray');
+  write(stray, 'console.log("runs");');
+  const made = run(stray, `make:${join(other, 'pack')}`);
+  assert.equal([made.stdout, made.status], ['runs\n', 0]);
+  assert.match(made.stderr, /^noslate-fc warm: \S+ is not made: no package\.json above \S+\n$/);
 });
 
 loader('should compile what V8 refuses, with a line', () => {
