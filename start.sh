@@ -15,6 +15,8 @@
 #                                                  Node.js that runs the server
 # SERVER_DATA_PLANES   1                           data planes; auto is one per 2 vCPU
 # SERVER_PLANE_LOG     off                         stdout: what Noslate logs, too, with its writer in front
+# SERVER_WARM          1                           0: Noslate's programs start as shipped, without what the image has
+#                                                  in SERVER_PATH/warm to start them sooner
 # SERVER_STOP_TIMEOUT  SERVER_DRAIN_TIMEOUT + 5    seconds a stop may take until what is left is killed
 #
 # Everything else is passed on: the server's own settings, and Noslate's. For a read-only root, NOSLATE_WORKDIR
@@ -118,6 +120,9 @@ configure() {
   SERVER_PLANE_LOG=${SERVER_PLANE_LOG:-off}
   [[ $SERVER_PLANE_LOG =~ ^(off|stdout)$ ]] ||
     refuse "SERVER_PLANE_LOG: expected off, stdout, got \"$SERVER_PLANE_LOG\""
+  SERVER_WARM=${SERVER_WARM:-1}
+  # make: for the program that makes what there is to be warmed with
+  [[ $SERVER_WARM =~ ^(0|1|make)$ ]] || refuse "SERVER_WARM: expected 0, 1, got \"$SERVER_WARM\""
   # one that is no number is the server's to refuse
   local drain=10
   [[ ! ${SERVER_DRAIN_TIMEOUT:-} =~ ^[0-9]{1,7}$ ]] || drain=$((10#$SERVER_DRAIN_TIMEOUT))
@@ -125,7 +130,7 @@ configure() {
   [[ $SERVER_STOP_TIMEOUT =~ ^[0-9]{1,7}$ ]] ||
     refuse "SERVER_STOP_TIMEOUT: expected a whole number of seconds, got \"$SERVER_STOP_TIMEOUT\""
   # the server warns of variables of this kind that it does not know
-  export -n SERVER_PATH SERVER_NODE SERVER_DATA_PLANES SERVER_PLANE_LOG SERVER_STOP_TIMEOUT
+  export -n SERVER_PATH SERVER_NODE SERVER_DATA_PLANES SERVER_PLANE_LOG SERVER_WARM SERVER_STOP_TIMEOUT
 
   # else each data plane opens a debugger on port 9229 of all interfaces, and crashes when it is taken
   export DISABLE_INSPECTOR=${DISABLE_INSPECTOR:-true}
@@ -191,7 +196,7 @@ prepare_folders() {
   done
 
   # a volume in place of the image's folder has none of the links that turf and the control plane look for
-  link "$plane_node" "$TURF_WORKDIR/runtime/nodejs/bin/node"
+  link_node "$TURF_WORKDIR/runtime/nodejs/bin/node"
   link "$NOSLATE_BIN/aworker" "$TURF_WORKDIR/runtime/aworker/bin/aworker"
 
   # a container that is started again has its files of before; whoever connects must not meet a dead socket
@@ -205,6 +210,17 @@ prepare_folders() {
 # link FILE PLACE  makes a link to a file that is there, unless its place is taken
 link() {
   [[ ! -e $1 || -e $2 ]] || ln -sf -- "$1" "$2" 2>/dev/null || refuse "TURF_WORKDIR: $2 cannot be made"
+}
+
+# link_node PLACE  makes the link to what turfd runs for a nodejs worker
+link_node() {
+  local warm=$SERVER_PATH/warm/node wanted=$plane_node
+  [[ $SERVER_WARM == 0 || ! -x $warm ]] || wanted=$warm
+  # what was Noslate's stays so where there is nothing to be warmed with
+  if [[ $wanted == "$warm" || $1 -ef $warm ]] && [[ ! $1 -ef $wanted ]]; then
+    ln -sf -- "$wanted" "$1" 2>/dev/null || say "TURF_WORKDIR: $1 cannot be made: workers start as shipped"
+  fi
+  link "$wanted" "$1"
 }
 
 # write_config  writes Noslate's platform configuration, over which NOSLATED_CONFIG_PATH and variables win
@@ -316,6 +332,19 @@ await_port() {
   done
 }
 
+# launch_plane NAME PROGRAM  starts a plane, with the pack of its modules if the image has one
+launch_plane() {
+  local pack=$SERVER_PATH/warm/$2.pack wish=use
+  [[ $SERVER_WARM != make ]] || wish='make'
+  if [[ $SERVER_WARM == make || ($SERVER_WARM == 1 && -f $pack) ]]; then
+    # no collecting of garbage while it starts: MB of which it fills a part
+    NOSLATE_FC_WARM=$wish:$pack launch "$1" "$plane_node" -r "$SERVER_PATH/warm/preload.js" \
+      --min-semi-space-size=16 "$NOSLATE_BIN/$2"
+  else
+    launch "$1" "$plane_node" "$NOSLATE_BIN/$2"
+  fi
+}
+
 # start_noslate  starts turfd and the planes; fails when turfd does not get ready
 start_noslate() {
   if [[ -n $stopping ]] || has_ended; then return 0; fi
@@ -335,10 +364,10 @@ start_noslate() {
   for ((id = 0; id < data_planes; id++)); do
     name=data_plane
     ((id == 0)) || name+=-$id
-    NOSLATED_PLANE_ID=$id launch "$name" "$plane_node" "$NOSLATE_BIN/data_plane"
+    NOSLATED_PLANE_ID=$id launch_plane "$name" data_plane
   done
   # not before: as long as there is no turf.sock it tries without a pause, and fills its log
-  NOSLATED_PLANE_ID=0 launch control_plane "$plane_node" "$NOSLATE_BIN/control_plane"
+  NOSLATED_PLANE_ID=0 launch_plane control_plane control_plane
 }
 
 # report NAME STATUS  says which process has ended, and how

@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -43,6 +43,10 @@ export interface ContainerOptions {
   prefix?: readonly string[];
   /** NOSLATE_WORKDIR; a folder of its own by default. */
   workdir?: string;
+  /** SERVER_PATH/warm. None by default, unless the variable TEST_WARM is set. */
+  warm?: string;
+  /** What else the function's profile says. */
+  profile?: Readonly<Record<string, unknown>>;
 }
 
 /** A start.sh and what it has started. */
@@ -72,6 +76,7 @@ export interface Process {
 }
 
 let noslate: string | undefined;
+let warm: string | undefined;
 
 /** NOSLATE_PATH of this file's containers, laid out at first use. */
 export function noslatePath(): string {
@@ -82,11 +87,44 @@ export function noslatePath(): string {
   return noslate;
 }
 
+/** A folder with start.sh, the server and what it takes to warm Noslate, as in the image that is being made. */
+export function serverFolder(): string {
+  const folder = temporary();
+  cpSync('dist/warm', join(folder, 'warm'), { recursive: true });
+  symlinkSync(SERVER_FILE, join(folder, 'server.js'));
+  symlinkSync(START_FILE, join(folder, 'start.sh'));
+  return folder;
+}
+
+/** Runs the step of an image that warms Noslate, and gives the lines that it prints. */
+export function makeWarm(folder: string, env: Readonly<Record<string, string>> = {}): string[] {
+  const { stdout, stderr, status } = spawnSync(process.execPath, [join(folder, 'warm/make.js')], {
+    env: { PATH: process.env['PATH'], NOSLATE_PATH: noslatePath(), ...env },
+    encoding: 'utf8',
+    timeout: STEP_MS,
+  });
+  assert.equal([status, stderr], [0, '']);
+  return stdout.trim().split('\n');
+}
+
+/** SERVER_PATH/warm as an image has it; made at first use. */
+export function warmFolder(): string {
+  if (warm === undefined) {
+    const folder = serverFolder();
+    const lines = makeWarm(folder);
+    assert.ok(lines.length === 3 && lines.every(line => line.includes(' is warmed: ')), lines.join('\n'));
+    warm = join(folder, 'warm');
+  }
+  return warm;
+}
+
 /** Starts start.sh as the image does, on a free port. It ends with this process at the latest. */
 export async function startContainer(options: ContainerOptions = {}): Promise<Container> {
   const { standIns = {}, args = [], prefix = [], workdir = temporary() } = options;
-  const code = project(FUNCTIONS);
+  const code = project(FUNCTIONS, {}, { hello: options.profile ?? {} });
   symlinkSync(SERVER_FILE, join(code, 'server.js'));
+  const warm = options.warm ?? (process.env['TEST_WARM'] === undefined ? undefined : warmFolder());
+  if (warm !== undefined) symlinkSync(warm, join(code, 'warm'));
   const port = Number(options.env?.['SERVER_PORT'] ?? (await freePort()));
   const clean = Object.entries(process.env).filter(([name]) => !/^(SERVER|FC|NOSLATED?|TURF)_/.test(name));
   const env = {

@@ -1,7 +1,7 @@
 // Proves that the repository's own Dockerfile builds and that its image runs: by buildah, over base images made here of
 // this machine's programs and the stand-ins for Noslate. Needs root; `npm run test:image`.
 import { execFile, spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import * as assert from 'uvu/assert';
@@ -142,6 +142,8 @@ async function inspect(): Promise<Image> {
 
 interface Running extends Observed {
   readonly port: number;
+  /** The command lines of its processes. */
+  commands(): string[];
   /** What `server.js --doctor` says in it; throws when that is not `healthy`. */
   examine(): Promise<string>;
   /** Sends SIGTERM to the ENTRYPOINT; resolves with its exit code when nothing of it is left. */
@@ -161,6 +163,7 @@ async function start(...flags: readonly string[]): Promise<Running> {
   return {
     ...observed,
     port,
+    commands: () => processes(`MARK=${mark}`).map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8')),
     examine: () => buildah('run', ...isolation, ...env, container, '--', 'node', 'server.js', '--doctor'),
     async stop() {
       const [first] = processes(`MARK=${mark}`).filter(({ name }) => name === 'start.sh');
@@ -176,7 +179,7 @@ async function start(...flags: readonly string[]): Promise<Running> {
 
 /** What FC asks a container for, from its start to its end. */
 async function expectService(container: Running): Promise<void> {
-  const { port, output, line, examine, stop } = container;
+  const { port, output, line, commands, examine, stop } = container;
   try {
     await line('listening', ({ message }) => message === 'listening');
     const headers = { 'x-fc-request-id': 'init', 'x-fc-initialization-timeout': '60' };
@@ -189,6 +192,9 @@ async function expectService(container: Running): Promise<void> {
     const trigger = await ask(port, { path: '/any/path?x=1', headers: { 'x-fc-request-id': 'trigger' } });
     assert.is(trigger.status, 200);
     assert.match(await examine(), /^ {2}hello +1 workers of 1 reserved$/m);
+    // a worker's environment has no mark to find it by
+    const planes = commands().filter(command => command.includes('_plane'));
+    assert.is(planes.filter(command => command.includes('/code/warm/preload.js')).length, 2, planes.join('\n'));
     const { url, requestId } = trigger.json();
     assert.equal([url, requestId], ['/any/path?x=1', 'trigger']);
   } catch (error) {
@@ -218,12 +224,17 @@ image('should say what a container needs, and nothing secret', async () => {
   assert.equal(names, [...Object.keys(NOSLATE_ENV), 'PATH', 'SERVER_PATH'].sort());
 });
 
-image('should hold the server, start.sh and the functions alone', async () => {
+image('should hold the server, start.sh, what warms Noslate and the functions alone', async () => {
   const container = await buildah('from', '--pull-never', IMAGE);
   const root = await buildah('mount', container);
-  assert.equal(readdirSync(join(root, 'code')).sort(), ['event', 'hello', 'noslate.json', 'server.js', 'start.sh']);
+  const files = ['event', 'hello', 'noslate.json', 'server.js', 'start.sh', 'warm'];
+  assert.equal(readdirSync(join(root, 'code')).sort(), files);
   assert.equal(readdirSync(join(root, 'code/hello')), ['index.js']);
+  const warm = ['control_plane.pack', 'data_plane.pack', 'make.js', 'node', 'preload.js', 'worker.pack'];
+  assert.equal(readdirSync(join(root, 'code/warm')).sort(), warm);
   assert.is(existsSync(join(root, 'build')), false);
+  // what was started to make them has left nothing
+  assert.equal(readdirSync(join(root, 'tmp')), []);
   await buildah('rm', container);
 });
 

@@ -24,6 +24,11 @@ export interface ControlPlaneOptions {
   workdir: string;
   id: number;
   log: Log;
+  /**
+   * Starts a worker that a function reserves, and resolves when it is ready. Snapshots then count these; without it
+   * the doubles of data planes start theirs by themselves.
+   */
+  startWorker?: (profile: FunctionProfileMessage) => Promise<void>;
 }
 
 /** How often the folder is looked at for sockets of data planes, and longest pause between two connects, ms. */
@@ -37,17 +42,20 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  * Starts a double of Noslate's control plane, which serves once it is connected to a first data plane, and
  * resolves when its socket accepts. It follows every data plane whose socket it finds, and tells each the
  * function profiles when they are set and whenever it connects; one to which nothing was ever set, as after
- * its own restart, tells nothing. The doubles of data planes start their workers by themselves.
+ * its own restart, tells nothing.
  *
  * @see Noslate contract §1, §2, §6
  */
-export async function startControlPlane({ workdir, id, log }: ControlPlaneOptions): Promise<Plane> {
+export async function startControlPlane({ workdir, id, log, startWorker }: ControlPlaneOptions): Promise<Plane> {
   let profiles: readonly FunctionProfileMessage[] | undefined;
   let environments: readonly KeyValuePair[] = [];
   /** Data planes by socket name; those connected have been told. */
   const clients = new Map<string, Client>();
   const connected = new Set<Client>();
   let isClosed = false;
+  /** Workers that we have started, and those of them that are ready, by function. */
+  const begun = new Map<string, number>();
+  const ready = new Map<string, number>();
   let onFirst: () => void = () => {};
   const first = new Promise<void>(done => {
     onFirst = done;
@@ -59,7 +67,8 @@ export async function startControlPlane({ workdir, id, log }: ControlPlaneOption
     if (profiles === undefined) return;
     const metadata = new Metadata();
     metadata.set(ENVIRONMENTS, Buffer.from(JSON.stringify(environments)));
-    const request: SetFunctionProfileRequest = { profiles: [...profiles], mode: 'IMMEDIATELY' };
+    const told = startWorker === undefined ? profiles : profiles.map(withoutReserved);
+    const request: SetFunctionProfileRequest = { profiles: [...told], mode: 'IMMEDIATELY' };
     try {
       await callDataPlane<SetFunctionProfileRequest, SetResponse>(client, 'setFunctionProfile', request, metadata);
     } catch (error) {
@@ -110,18 +119,29 @@ export async function startControlPlane({ workdir, id, log }: ControlPlaneOption
     for (const answer of answers) {
       if (answer.status === 'rejected') continue;
       for (const { functionName = '', workers = [] } of answer.value.brokers ?? [])
-        counts.set(functionName, (counts.get(functionName) ?? 0) + workers.length);
+        counts.set(functionName, count(counts, functionName) + workers.length);
     }
     return counts;
   }
 
+  async function startReserved(): Promise<void> {
+    for (const profile of profiles ?? []) {
+      const { name = '', worker } = profile;
+      while (startWorker !== undefined && count(begun, name) < (worker?.reservationCount ?? 0)) {
+        begun.set(name, count(begun, name) + 1);
+        await startWorker(profile);
+        ready.set(name, count(ready, name) + 1);
+      }
+    }
+  }
+
   /** As Noslate, it knows of brokers only once they have a worker. */
   async function snapshot(): Promise<WorkerStatsSnapshotResponse> {
-    const counts = await countWorkers();
+    const counts = startWorker === undefined ? await countWorkers() : ready;
     const brokers: WorkerStatsSnapshotResponse['brokers'] = [];
     for (const profile of (profiles ?? []).map(withDefaults)) {
       const { name = '' } = profile;
-      const activeWorkerCount = counts.get(name) ?? 0;
+      const activeWorkerCount = count(counts, name);
       if (activeWorkerCount === 0) continue;
       const workers = Array.from({ length: activeWorkerCount }, (_, i) => ({
         name: `${name}-${i + 1}`,
@@ -161,6 +181,7 @@ export async function startControlPlane({ workdir, id, log }: ControlPlaneOption
       // of several with one name the last counts
       profiles = [...new Map((request.profiles ?? []).map(item => [item.name, item])).values()];
       await tellAll();
+      startReserved().catch((error: unknown) => log.error('worker not started', { error }));
       return { set: true };
     }),
     getFunctionProfile: unary<Empty, GetFunctionProfileResponse>('getFunctionProfile', () => ({
@@ -197,6 +218,14 @@ export async function startControlPlane({ workdir, id, log }: ControlPlaneOption
       for (const client of clients.values()) client.close();
     },
   };
+}
+
+function count(counts: ReadonlyMap<string, number>, name: string): number {
+  return counts.get(name) ?? 0;
+}
+
+function withoutReserved(profile: FunctionProfileMessage): FunctionProfileMessage {
+  return { ...profile, worker: { ...profile.worker, reservationCount: 0 } };
 }
 
 function callDataPlane<Request, Response>(

@@ -1,6 +1,7 @@
 // The stand-ins for the planes: the test planes as processes of their own, and what start.sh must heed with them.
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { appendFileSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { createLog } from '../../../src/log.ts';
 import { startControlPlane } from '../../planes/control-plane.ts';
 import { type Plane, startDataPlane } from '../../planes/data-plane.ts';
@@ -41,9 +42,28 @@ export function run(program: 'data_plane' | 'control_plane'): void {
   if (!existsSync(join(folder('TURF_WORKDIR'), 'turf.sock'))) die('no turf.sock');
   const isLate = setTimeout(() => die('Timeout on waiting first plane client ready'), FIRST_CONNECTION_MS);
   whenDue(manner, async () => {
-    running = await startControlPlane({ workdir, id, log });
+    running = await startControlPlane({ workdir, id, log, startWorker });
     clearTimeout(isLate);
     say('control plane listens');
+  });
+}
+
+let workers = 0;
+
+/** Runs the starter of nodejs workers as turfd does, and resolves once it is ready. It ends with us at the latest. */
+async function startWorker({ name = '' }: { name?: string }): Promise<void> {
+  const bin = join(folder('TURF_WORKDIR'), 'runtime/nodejs/bin/node');
+  const id = `${name}-${++workers}`;
+  const logs = join(folder('NOSLATE_LOGDIR'), 'workers', id);
+  mkdirSync(logs, { recursive: true });
+  const [stdout, stderr] = ['stdout', 'stderr'].map(file => openSync(join(logs, `${file}.log`), 'a'));
+  const env = { PATH: '/bin:/usr/bin', TERM: 'xterm', NOSLATE_WORKER_ID: id };
+  const starter = resolve('build/starter/noslated_node.js');
+  const child = spawn(bin, ['--max-heap-size=102', starter], { env, stdio: ['ignore', stdout, stderr, 'ipc'] });
+  await new Promise((done, fail) => {
+    child.on('message', done);
+    child.on('error', fail);
+    child.on('exit', code => fail(new Error(`${bin} ended with ${code}`)));
   });
 }
 
