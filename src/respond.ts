@@ -100,12 +100,15 @@ function checkHead({ status, headers }: TriggerResponse): ResponseHead {
 function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, contentLength: number): void {
   const { res } = exchange;
 
-  // What is there already leaves in one packet: head, body and end. A head without a body must not wait for it.
+  // What is there already, or comes with the event loop's next look, leaves in one packet: head, body and end. A head
+  // without a body must not wait for it.
   const { socket } = res;
   socket?.cork();
-  const due = setImmediate(() => {
-    if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
-    socket?.uncork();
+  let due = setImmediate(() => {
+    due = setImmediate(() => {
+      if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
+      socket?.uncork();
+    });
   });
   function release(): void {
     clearImmediate(due);
@@ -118,23 +121,23 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
     respondError(gateway, exchange, reason);
   }
 
+  function failLength(how: 'more' | 'less'): void {
+    const expected = `than its content-length of ${contentLength} bytes`;
+    fail(new GatewayError('BAD_RESPONSE', `the function sent ${how} ${expected}`));
+  }
+
   body.on('data', (chunk: Buffer) => {
     exchange.bytesOut += chunk.length;
-    if (contentLength >= 0 && exchange.bytesOut > contentLength) {
-      fail(
-        new GatewayError('BAD_RESPONSE', `the function sent more than its content-length of ${contentLength} bytes`),
-      );
-    } else if (!res.write(chunk)) body.pause();
+    if (contentLength >= 0 && exchange.bytesOut > contentLength) failLength('more');
+    else if (!res.write(chunk)) body.pause();
   });
   body.on('end', () => {
     if (exchange.bytesOut < contentLength) {
-      fail(
-        new GatewayError('BAD_RESPONSE', `the function sent less than its content-length of ${contentLength} bytes`),
-      );
-    } else {
-      res.end();
-      release();
+      failLength('less');
+      return;
     }
+    res.end();
+    release();
   });
   body.on('error', fail);
   res.on('drain', () => body.resume());
