@@ -221,11 +221,9 @@ function drain(gateway: Gateway): Promise<void> {
 
 /** An id of FC 3.0's form. It only has to be told from others in a log, so it need not be unguessable. */
 function newRequestId(): string {
-  const hex = (digits: number): string =>
-    Math.floor(Math.random() * 16 ** digits)
-      .toString(16)
-      .padStart(digits, '0');
-  return `1-${Math.floor(Date.now() / 1000).toString(16)}-${hex(8)}-${hex(12)}`;
+  // four digits at a time: larger numbers take V8 ten times as long
+  const hex = (): string => ((Math.random() * 0x10000) | 0x10000).toString(16).slice(1);
+  return `1-${Math.floor(Date.now() / 1000).toString(16)}-${hex()}${hex()}-${hex()}${hex()}${hex()}`;
 }
 
 const round = (ms: number): number => Math.round(ms * 100) / 100;
