@@ -69,6 +69,20 @@ dispatch('should refuse with 429 what is above maxInstances, and take calls agai
   });
 });
 
+dispatch('should have calls wait for the place of an instance that is being stopped', async () => {
+  await withFc({ maxInstances: 1 }, async fc => {
+    const held = await hold(fc, 'last');
+    const [old] = fc.instances();
+    const stopped = old?.stop('code changed');
+    const next = whole(fc.invoke());
+    await held.letGo();
+    await stopped;
+    const { status, answer } = await next;
+    assert.is(status, 200);
+    assert.is.not(answer.instance, old?.id);
+  });
+});
+
 dispatch('should lose no call whose instance went to another, when that one’s own fails to start', async () => {
   const starts = [{ says: 'slow', listenAfterMs: 1500, exitAtStart: 1 }, {}];
   await withFc({ starts, maxInstances: 2 }, async fc => {

@@ -125,7 +125,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     }
     // another has taken what was started for these
     for (const waiter of queue.filter(({ start }) => start === undefined || !starting.has(start))) {
-      if (place(waiter)) continue;
+      if (place(waiter) || makesRoom()) continue;
       queue = queue.filter(other => other !== waiter);
       waiter.reject(full());
     }
@@ -137,6 +137,9 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     waiter.start = roomy ?? begin(waiter.requestId);
     return waiter.start !== undefined;
   }
+
+  /** Whether one is about to end, and with it to leave its place in the quota. */
+  const makesRoom = (): boolean => [...instances].some(({ state }) => state === 'stopping');
 
   const full = (): FcError =>
     [...instances].some(hasRoomIfHealthy)
@@ -153,7 +156,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     }
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { requestId: id, start: undefined, resolve, reject };
-      if (!place(waiter)) return reject(full());
+      if (!place(waiter) && !makesRoom()) return reject(full());
       queue.push(waiter);
       client?.addEventListener('abort', () => {
         queue = queue.filter(other => other !== waiter);
