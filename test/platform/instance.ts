@@ -102,6 +102,8 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   /** Changes with every freeze. */
   let freezes = 0;
   let stopped = false;
+  /** MB; nobody tells it of a process that has ended. */
+  let peak = 0;
   let failure: FcError | undefined;
   let preparing: Promise<void> | undefined;
   let stopping: Promise<void> | undefined;
@@ -342,6 +344,11 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     while (holders('FC_INSTANCE_ID', id).length > 0) await pause(PROBE_INTERVAL_MS);
   }
 
+  function measure(): number {
+    peak = Math.max(peak, peakMemory(child.pid ?? 0));
+    return peak;
+  }
+
   const isRunning = (): boolean => child.exitCode === null && child.signalCode === null && child.pid !== undefined;
 
   return {
@@ -374,6 +381,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       return preparing;
     },
     take() {
+      measure();
       inFlight += 1;
       turn += 1;
       clearTimeout(idle);
@@ -395,7 +403,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     },
     stop,
     logTail: log.tail,
-    peakMemory: () => peakMemory(child.pid ?? 0),
+    peakMemory: measure,
   };
 }
 

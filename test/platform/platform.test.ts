@@ -101,7 +101,7 @@ calls('should tell both kinds of caller of a crash, and have an instance for the
     assert.equal([failed.status, failed.errorType], [200, 'UnhandledInvocationError']);
     assert.match(
       String(body(failed)['errorMessage']),
-      /^Process exited unexpectedly before completing request \(duration: \d+ms, maxMemoryUsage: [\d.]+MB\)$/,
+      /^Process exited unexpectedly before completing request \(duration: \d+ms, maxMemoryUsage: [1-9]\d*\.\d\dMB\)$/,
     );
     const trigger = await post(fc, '/?exit=1');
     assert.equal([trigger.status, body(trigger)['errorMessage'] !== undefined], [502, true]);
