@@ -176,10 +176,14 @@ calls('should give the end of the log to who asks', async () => {
   await withPlatform({}, {}, async fc => {
     await event(fc, { body: 'before' });
     await eventually('its line', async () => printed(fc).length === 2);
+    const logOf = ({ headers }: Whole): string =>
+      Buffer.from(header(headers, 'x-fc-log-result') ?? '', 'base64').toString();
     const reply = await whole(fc.invoke({ logType: 'Tail', payload: Buffer.from('{"body":"x"}') }));
-    const log = Buffer.from(header(reply.headers, 'x-fc-log-result') ?? '', 'base64').toString();
-    assert.match(log, reply.requestId);
-    assert.is(log.split('saw POST /invoke').length, 2);
+    assert.match(logOf(reply), reply.requestId);
+    assert.is(logOf(reply).split('saw POST /invoke').length, 2);
+    const trigger = await get(fc, '/?body=x', { logType: 'Tail' });
+    assert.match(logOf(trigger), new RegExp(`^saw GET /\\?body=x .*${trigger.requestId}`));
+    assert.is(header((await get(fc, '/?body=x')).headers, 'x-fc-log-result'), undefined);
   });
 });
 

@@ -337,9 +337,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         }
         if (signal?.aborted === true) throw new ClientGone();
         const errorType = failureOf(response) ? 'UnhandledInvocationError' : undefined;
-        // what was printed before the answer has come, but may not have been read
-        if (logType === 'Tail') await new Promise(setImmediate);
-        const tail = logType === 'Tail' ? instance.logTail(call.logBegun) : undefined;
+        const log = await logResult(call, logType);
         call.end(200, errorType);
         return {
           status: 200,
@@ -351,7 +349,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
             ['X-Fc-Invocation-Duration', String(Date.now() - call.begun)],
             ['X-Fc-Max-Memory-Usage', instance.peakMemory().toFixed(2)],
             ...(errorType === undefined ? [] : [['X-Fc-Error-Type', errorType] as const]),
-            ...(tail === undefined ? [] : [['X-Fc-Log-Result', Buffer.from(tail).toString('base64')] as const]),
+            ...log,
           ],
           body: readable(Buffer.concat(chunks)),
           requestId: id,
@@ -368,6 +366,14 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         return errorAnswer(settings, known, id, instance.id);
       }
     });
+  }
+
+  /** What the invocation has printed; of an HTTP trigger's, which goes on, until its head. @see FC contract §5 */
+  async function logResult({ instance, logBegun }: Invocation, logType: CallOptions['logType']): Promise<HeaderPairs> {
+    if (logType !== 'Tail') return [];
+    // what was printed before the answer has come, but may not have been read
+    await new Promise(setImmediate);
+    return [['X-Fc-Log-Result', Buffer.from(instance.logTail(logBegun)).toString('base64')]];
   }
 
   /** `x-fc-status` decides where there is one. @see FC contract §4.1 */
@@ -432,7 +438,8 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
           body,
           fresh: attempt === 'second',
         });
-        return relay(one, call, response);
+        const answer = relay(one, call, response);
+        return { ...answer, headers: [...answer.headers, ...(await logResult(one, call.logType))] };
       } catch (error) {
         if (error instanceof FcError) {
           one.end(error.status, error.code);
