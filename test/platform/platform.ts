@@ -265,8 +265,11 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       // the container goes on, for nobody
       if (switches.clientCancel === 'finish') return;
       controller.abort();
-      // one that serves a single request may be stuck in it; FC does not wait to see
-      if (settings.instanceConcurrency === 1 && settings.healthCheck === undefined) instance.stop('client gone');
+      // one that serves a single request may be stuck in it; FC does not wait to see, and starts another first
+      if (settings.instanceConcurrency === 1 && settings.healthCheck === undefined && instance.state === 'ready') {
+        begin(requestId(settings));
+        instance.stop('client gone');
+      }
       end(499);
     };
     client?.addEventListener('abort', leave);
