@@ -1,5 +1,8 @@
+import { spawn } from 'node:child_process';
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { suiteOfMany } from '../../helpers.ts';
+import { endWithUs, observe, suiteOfMany, temporary, within } from '../../helpers.ts';
 import { CHECKS, runChecks } from './run.ts';
 import { here, type Subject } from './subjects.ts';
 
@@ -44,6 +47,32 @@ conformance('should ask for at least 60 things, each by a name of its own, with 
   assert.ok(CHECKS.length >= 60);
   assert.is(new Set(CHECKS.map(({ id }) => id)).size, CHECKS.length);
   for (const { id, contract, source } of CHECKS) assert.ok(contract !== '' && /§|RFC/.test(source), id);
+});
+
+/** Runs the command, and gives what came of it. */
+async function run(
+  args: readonly string[],
+  cwd: string = process.cwd(),
+): Promise<{ exit: number | string; output: string }> {
+  const env = { ...process.env, INIT_CWD: cwd };
+  const child = endWithUs(spawn(process.execPath, [here('dist-test/platform/conformance/main.js'), ...args], { env }));
+  const { output } = observe(child);
+  const exit = new Promise<number | string>(done => child.on('close', (code, signal) => done(code ?? signal ?? '')));
+  return { exit: await within(60_000, exit, 'the command to end'), output: output() };
+}
+
+conformance('should run a command where the user is, and count for people and machines', async () => {
+  const folder = temporary();
+  copyFileSync(here('test/platform/conformance/plain.cjs'), join(folder, 'own.cjs'));
+  const command = (by: string): string[] => ['--command', `${by} own.cjs`, '--fc', '3.0', '--only'];
+  const good = await run([...command('node'), 'event.body'], folder);
+  assert.is(good.exit, 0, good.output);
+  assert.match(good.output, /\n {2}ok {4}event\.body .*\n\n1 passed, 0 failed\n$/);
+  const bad = await run([...command('env BAD=status node'), 'event.failure-status', '--json'], folder);
+  assert.is(bad.exit, 1, bad.output);
+  const [{ id, outcome, failure, source }] = JSON.parse(bad.output);
+  assert.equal([id, outcome, source], ['event.failure-status', 'failed', '§4.1 [S9b]']);
+  assert.match(failure, 'UnhandledInvocationError');
 });
 
 conformance.run();

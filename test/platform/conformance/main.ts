@@ -1,4 +1,5 @@
 // `npm run conformance`: the FC contract as checks, against any server.
+import { userFolder } from '../deploy.ts';
 import { type FlagTable, on, oneOf, readTable, tableText, text, type Values } from '../options.ts';
 import type { Flavour } from '../settings.ts';
 import { FUNCTION } from './check.ts';
@@ -13,7 +14,8 @@ const FLAGS = {
     value: "'COMMAND'",
     ...text,
     default: undefined,
-    meaning: 'the server, run by a shell; it listens on $FC_CUSTOM_LISTEN_PORT, as does the word PORT in the command',
+    meaning:
+      'the server, run by a shell where you are; it listens on $FC_CUSTOM_LISTEN_PORT, as does the word PORT in the command',
   },
   agent: {
     value: 'AGENT',
@@ -34,6 +36,8 @@ const FLAGS = {
   help: { ...on, meaning: 'print this' },
 } as const satisfies FlagTable;
 
+const EXPRESS = here('test/platform/conformance/express.cjs');
+
 type Flags = Values<typeof FLAGS>;
 
 const HELP = `Checks whether a server keeps to Function Compute's contract with custom containers.
@@ -46,10 +50,10 @@ ${FUNCTION}
 `;
 
 function subjects(flags: Flags): [string, Subject][] {
-  if (flags.command !== undefined) return [['', { command: ['/bin/sh', '-c', `exec ${flags.command}`] }]];
-  if (flags.express) {
-    return [['express', { command: [process.execPath, here('test/platform/conformance/express.cjs')] }]];
+  if (flags.command !== undefined) {
+    return [['', { command: ['/bin/sh', '-c', `exec ${flags.command}`], cwd: userFolder() }]];
   }
+  if (flags.express) return [['express', { command: [process.execPath, EXPRESS] }]];
   const agents = flags.agent === 'all' ? ['local', 'native', 'sdk'] : [flags.agent];
   return agents.map(agent => [agent, ours(agent)]);
 }

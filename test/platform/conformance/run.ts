@@ -41,6 +41,7 @@ export async function runChecks(
       startTimeout: 12,
       ...options,
       command: subject.command,
+      ...(subject.cwd !== undefined && { cwd: subject.cwd }),
       environment: { ...subject.environment, ...options.environment },
       switches: { stopGrace: 5, ...options.switches },
     });

@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 /** The server under test. */
 export interface Subject {
   readonly command: readonly string[];
+  /** Where it runs: here unless told. */
+  readonly cwd?: string;
   readonly environment?: Readonly<Record<string, string>>;
 }
 
