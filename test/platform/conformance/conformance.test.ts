@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
-import { copyFileSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { endWithUs, observe, suiteOfMany, temporary, within } from '../../helpers.ts';
+import { endWithUs, eventually, observe, suiteOfMany, temporary, within, write } from '../../helpers.ts';
 import { CHECKS, runChecks } from './run.ts';
 import { here, type Subject } from './subjects.ts';
 
@@ -53,11 +53,13 @@ conformance('should ask for at least 60 things, each by a name of its own, with 
 async function run(
   args: readonly string[],
   cwd: string = process.cwd(),
+  whileItRuns: (child: ChildProcess) => Promise<void> = async () => {},
 ): Promise<{ exit: number | string; output: string }> {
   const env = { ...process.env, INIT_CWD: cwd };
   const child = endWithUs(spawn(process.execPath, [here('dist-test/platform/conformance/main.js'), ...args], { env }));
   const { output } = observe(child);
   const exit = new Promise<number | string>(done => child.on('close', (code, signal) => done(code ?? signal ?? '')));
+  await whileItRuns(child);
   return { exit: await within(60_000, exit, 'the command to end'), output: output() };
 }
 
@@ -73,6 +75,21 @@ conformance('should run a command where the user is, and count for people and ma
   const [{ id, outcome, failure, source }] = JSON.parse(bad.output);
   assert.equal([id, outcome, source], ['event.failure-status', 'failed', '§4.1 [S9b]']);
   assert.match(failure, 'UnhandledInvocationError');
+});
+
+conformance('should leave no container behind at Ctrl-C', async () => {
+  const folder = temporary();
+  const server = `require('node:fs').writeFileSync('pid', String(process.pid)); require(${JSON.stringify(here('test/platform/conformance/plain.cjs'))});`;
+  write(join(folder, 'own.cjs'), server);
+  const file = join(folder, 'pid');
+  const args = ['--command', `${process.execPath} own.cjs`, '--fc', '3.0', '--only', 'then-frozen'];
+  const { exit } = await run(args, folder, async child => {
+    await eventually('a container', async () => existsSync(file));
+    child.kill('SIGINT');
+  });
+  assert.is(exit, 130);
+  const pid = readFileSync(file, 'utf8');
+  await eventually('its end', async () => !existsSync(`/proc/${pid}`));
 });
 
 conformance.run();

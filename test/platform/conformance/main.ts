@@ -1,4 +1,5 @@
 // `npm run conformance`: the FC contract as checks, against any server.
+import { constants } from 'node:os';
 import { userFolder } from '../deploy.ts';
 import { type FlagTable, on, oneOf, readTable, tableText, text, type Values } from '../options.ts';
 import type { Flavour } from '../settings.ts';
@@ -104,5 +105,12 @@ function record({ subject, flavour, result }: { subject: string; flavour: Flavou
   const outcome = failure === undefined ? 'passed' : 'failed';
   return { subject, flavour, id, level, title, contract, source, outcome, ...(failure && { failure }), ms };
 }
+
+// containers are sessions of their own, which Ctrl-C does not reach: they end with this process's own exit
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => process.exit(128 + constants.signals[signal]));
+}
+// who reads no further, as `head`, has seen enough
+process.stdout.on('error', () => process.exit(0));
 
 main();
