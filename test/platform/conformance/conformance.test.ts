@@ -92,4 +92,11 @@ conformance('should leave no container behind at Ctrl-C', async () => {
   await eventually('its end', async () => !existsSync(`/proc/${pid}`));
 });
 
+conformance('should say what --express needs', async () => {
+  if (existsSync(here('node_modules/express'))) return;
+  const { exit, output } = await run(['--express', '--only', 'event.body']);
+  assert.is(exit, 78);
+  assert.match(output, /--express: expected express to be installed, got none; npm install --no-save express/);
+});
+
 conformance.run();

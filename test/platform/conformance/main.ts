@@ -1,4 +1,5 @@
 // `npm run conformance`: the FC contract as checks, against any server.
+import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { userFolder } from '../deploy.ts';
 import { type FlagTable, on, oneOf, readTable, tableText, text, type Values } from '../options.ts';
@@ -64,6 +65,9 @@ async function main(): Promise<void> {
   const flags = readTable(FLAGS, process.argv.slice(2), problems);
   const checks = CHECKS.filter(({ id }) => id.includes(flags.only));
   if (checks.length === 0) problems.push(`--only: expected part of a check's id, got "${flags.only}"`);
+  if (flags.express && !isInstalled('express')) {
+    problems.push('--express: expected express to be installed, got none; npm install --no-save express');
+  }
   if (problems.length > 0) {
     for (const problem of problems) process.stderr.write(`conformance: ${problem}\n`);
     process.exitCode = EXIT_CONFIG;
@@ -91,6 +95,15 @@ async function main(): Promise<void> {
   if (flags.json) say(JSON.stringify(all.map(record), null, 2));
   else say(`\n${all.length - failed} passed, ${failed} failed`);
   process.exitCode = failed === 0 ? 0 : 1;
+}
+
+function isInstalled(name: string): boolean {
+  try {
+    createRequire(EXPRESS).resolve(name);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function line({ check, failure }: Result): string {
