@@ -39,6 +39,7 @@ async function answer(wish, req, res) {
   }
   if (wish.chunks === undefined) return res.send(wish.body ?? '');
   const { count, size, every = 0, breakOff = false } = wish.chunks;
+  if (every > 0) res.flushHeaders();
   for (let i = 0; i < count; i++) {
     if (every > 0) await sleep(every);
     res.write(Buffer.alloc(size, 'x'));

@@ -205,7 +205,8 @@ const FREEZE: readonly Check[] = [
       const fc = platform({ timeout: 30 });
       const body = new Readable({ read() {} });
       body.push('first ');
-      const answer = whole(fc.http({ method: 'POST', path: '/', body }));
+      const headers = [['Content-Type', 'application/octet-stream']] as const;
+      const answer = whole(fc.http({ method: 'POST', path: '/', headers, body }));
       await standStill(fc, 2000);
       body.push('second');
       body.push(null);
