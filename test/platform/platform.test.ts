@@ -120,13 +120,20 @@ calls('should repeat a GET once on another connection, not a POST', async () => 
 });
 
 calls('should meet a connection that the server closed while it was frozen', async () => {
-  await withPlatform({ KEEP_ALIVE_MS: '1000' }, {}, async fc => {
-    await post(fc, '/');
-    await pause(3500);
+  await withPlatform({ KEEP_ALIVE_MS: '1000' }, { freeze: false }, async fc => {
+    const outlast = async (): Promise<void> => {
+      await post(fc, '/');
+      // frozen in its sleep: one that is at work would find the request before its timer is due
+      await pause(300);
+      fc.instances()[0]?.freeze();
+      await pause(3500);
+    };
+    await outlast();
     const lost = await post(fc, '/?body=lost');
     assert.equal([lost.status, saw(fc, '/?body=lost').length], [502, 0]);
-    await pause(3500);
+    await outlast();
     assert.is((await get(fc, '/?body=repeated')).text, 'repeated');
+    assert.is(happened(fc, 'retry').length, 1);
   });
 });
 
