@@ -8,7 +8,7 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { suite as uvuSuite } from 'uvu';
@@ -26,6 +26,10 @@ process.setMaxListeners(0);
 process.on('exit', () => {
   for (const remove of leftovers) remove();
 });
+// containers are sessions of their own, which Ctrl-C does not reach
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => process.exit(128 + constants.signals[signal]));
+}
 
 /** No test of ours takes this long; one that does hangs. */
 const TEST_MS = 90_000;
