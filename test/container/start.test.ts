@@ -201,7 +201,13 @@ test('should get along with one folder that it can write to', async () => {
   const mounts = 'mount -t tmpfs none "$NOSLATE_WORKDIR" && mount -o remount,bind,ro /';
   const prefix = [...MOUNTING, 'sh', '-c', `${mounts} && exec "$0" "$@"`];
   if (MOUNTING.length === 0) return;
-  await withContainer({ prefix, env: { SERVER_PLANE_LOG: 'stdout' } }, async container => {
+  // of Noslate's image, where somebody has set NOSLATE_WORKDIR
+  const image = {
+    NOSLATED_WORKDIR: '/.noslate/noslated',
+    TURF_WORKDIR: '/.noslate/turf',
+    NOSLATE_LOGDIR: '/.noslate/logs',
+  };
+  await withContainer({ prefix, env: { ...image, SERVER_PLANE_LOG: 'stdout' } }, async container => {
     await container.listening();
     assert.is((await ask(container.port)).status, 200);
     await container.signal('SIGTERM');
