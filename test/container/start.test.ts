@@ -250,6 +250,15 @@ test('should take memory and vCPUs from what limits them', () => {
   const folder = temporary();
   const all = shell('count_cpus "$2"; echo "$cpus"', folder);
   assert.is(all, execFileSync('nproc', { encoding: 'utf8' }).trim());
+  const before = temporary();
+  write(join(before, 'cpu/cpu.cfs_period_us'), '100000\n');
+  for (const [quota, cpus] of [
+    ['150000\n', '1'],
+    ['-1\n', all],
+  ] as const) {
+    write(join(before, 'cpu/cpu.cfs_quota_us'), quota);
+    assert.is(shell('count_cpus "$2"; echo "$cpus"', before), cpus);
+  }
   write(join(folder, 'cpu.max'), '100000 100000\n');
   assert.is(shell('count_cpus "$2"; echo "$cpus"', folder), '1');
   write(join(folder, 'cpu.max'), 'max 100000\n');
