@@ -39,8 +39,8 @@ COPY start.sh ./
 RUN "$NOSLATE_BIN/node" warm/make.js
 ARG FUNCTIONS=examples/fc/code
 COPY ${FUNCTIONS} ./
-# a noslate.json that cannot be used ends the build, not a deployment
-RUN "$NOSLATE_BIN/node" server.js --check
+# a noslate.json that cannot be used, or none, ends the build, not a deployment
+RUN "$NOSLATE_BIN/node" server.js --check --config noslate.json
 EXPOSE 9000
 ENTRYPOINT ["/code/start.sh"]
 CMD ["start"]

@@ -75,10 +75,14 @@ configure() {
   export NOSLATE_PATH=${NOSLATE_PATH:-/usr/local/noslate}
   export NOSLATE_BIN=${NOSLATE_BIN:-$NOSLATE_PATH/bin}
   export NOSLATE_WORKDIR=${NOSLATE_WORKDIR:-/.noslate}
+  local name
+  # Noslate's image sets all four: those below its own folder go with that
+  for name in NOSLATED_WORKDIR TURF_WORKDIR NOSLATE_LOGDIR; do
+    [[ ${!name:-} != /.noslate/* || $NOSLATE_WORKDIR == /.noslate ]] || unset "$name"
+  done
   export NOSLATED_WORKDIR=${NOSLATED_WORKDIR:-$NOSLATE_WORKDIR/noslated}
   export TURF_WORKDIR=${TURF_WORKDIR:-$NOSLATE_WORKDIR/turf}
   export NOSLATE_LOGDIR=${NOSLATE_LOGDIR:-$NOSLATE_WORKDIR/logs}
-  local name
   for name in NOSLATE_PATH NOSLATE_BIN NOSLATED_WORKDIR TURF_WORKDIR NOSLATE_LOGDIR; do
     absolute "$name"
   done

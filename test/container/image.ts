@@ -207,13 +207,23 @@ async function expectService(container: Running): Promise<void> {
 
 const image = suite('image', STEP_MS);
 
+/** Builds the repository's Dockerfile. */
+async function build(tag: string, ...values: readonly string[]): Promise<void> {
+  const cache = await run('npm', 'config', 'get', 'cache');
+  const flags = [...isolation, '--pull-never', '--volume', `${cache}:${cache}`, '--tag', tag];
+  const all = [`NOSLATE_VERSION=${NOSLATE_VERSION}`, `BUILD_IMAGE=${BUILD_IMAGE}`, ...values];
+  await buildah('bud', ...flags, ...all.flatMap(value => ['--build-arg', value]), '.');
+}
+
 image('should build from the Dockerfile as it is', async () => {
   await makeNoslateImage();
   await makeNodeImage();
-  const cache = await run('npm', 'config', 'get', 'cache');
-  const flags = [...isolation, '--pull-never', '--volume', `${cache}:${cache}`, '--tag', IMAGE];
-  const values = [`NOSLATE_VERSION=${NOSLATE_VERSION}`, `BUILD_IMAGE=${BUILD_IMAGE}`];
-  await buildah('bud', ...flags, ...values.flatMap(value => ['--build-arg', value]), '.');
+  await build(IMAGE);
+});
+
+image('should not build without a noslate.json', async () => {
+  const failure = await build('localhost/none', 'FUNCTIONS=examples/fc/code/hello').catch(String);
+  assert.match(String(failure), 'noslate-fc: noslate.json: no such file');
 });
 
 image('should say what a container needs, and nothing secret', async () => {

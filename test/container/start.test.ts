@@ -201,7 +201,13 @@ test('should get along with one folder that it can write to', async () => {
   const mounts = 'mount -t tmpfs none "$NOSLATE_WORKDIR" && mount -o remount,bind,ro /';
   const prefix = [...MOUNTING, 'sh', '-c', `${mounts} && exec "$0" "$@"`];
   if (MOUNTING.length === 0) return;
-  await withContainer({ prefix, env: { SERVER_PLANE_LOG: 'stdout' } }, async container => {
+  // of Noslate's image, where somebody has set NOSLATE_WORKDIR
+  const image = {
+    NOSLATED_WORKDIR: '/.noslate/noslated',
+    TURF_WORKDIR: '/.noslate/turf',
+    NOSLATE_LOGDIR: '/.noslate/logs',
+  };
+  await withContainer({ prefix, env: { ...image, SERVER_PLANE_LOG: 'stdout' } }, async container => {
     await container.listening();
     assert.is((await ask(container.port)).status, 200);
     await container.signal('SIGTERM');
@@ -244,6 +250,15 @@ test('should take memory and vCPUs from what limits them', () => {
   const folder = temporary();
   const all = shell('count_cpus "$2"; echo "$cpus"', folder);
   assert.is(all, execFileSync('nproc', { encoding: 'utf8' }).trim());
+  const before = temporary();
+  write(join(before, 'cpu/cpu.cfs_period_us'), '100000\n');
+  for (const [quota, cpus] of [
+    ['150000\n', '1'],
+    ['-1\n', all],
+  ] as const) {
+    write(join(before, 'cpu/cpu.cfs_quota_us'), quota);
+    assert.is(shell('count_cpus "$2"; echo "$cpus"', before), cpus);
+  }
   write(join(folder, 'cpu.max'), '100000 100000\n');
   assert.is(shell('count_cpus "$2"; echo "$cpus"', folder), '1');
   write(join(folder, 'cpu.max'), 'max 100000\n');

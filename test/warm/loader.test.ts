@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { symlinkSync, utimesSync } from 'node:fs';
+import { readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import * as assert from 'uvu/assert';
 import { suite, temporary, write } from '../helpers.ts';
@@ -168,6 +168,38 @@ loader('should not use what is no pack, with a line', () => {
     assert.is(used.stdout, shipped.stdout, name);
     assert.match(used.stderr, /^noslate-fc warm: \S+ is not used: [^\n]+\n$/);
   }
+});
+
+loader('should not use a pack that is cut short, with a line', () => {
+  const { folder, entry } = program();
+  const pack = join(folder, 'app.warm');
+  const shipped = run(entry, undefined);
+  run(entry, `make:${pack}`);
+  const bytes = readFileSync(pack);
+  // in the texts, in the index, in the length of that
+  for (const size of [bytes.length - 1, bytes.length - 1000, 100, 3]) {
+    writeFileSync(pack, bytes.subarray(0, size));
+    const used = run(entry, `use:${pack}`);
+    assert.equal([used.stdout, used.status], [shipped.stdout, 0], `${size} bytes`);
+    assert.is(used.stderr, `noslate-fc warm: ${pack} is not used: damaged\n`);
+  }
+});
+
+loader('should compile what is damaged, on Node.js 16 as Noslate has it', () => {
+  if (!process.version.startsWith('v16.')) return;
+  const { folder } = program();
+  const pack = join(folder, 'app.warm');
+  const file = join(folder, 'bin/small');
+  write(file, `console.log(require('../build/lib/late')());`);
+  run(file, `make:${pack}`);
+  const bytes = readFileSync(pack);
+  // code lies between the index and the texts
+  const texts = bytes.indexOf('(function (exports, ');
+  for (let at = 4 + bytes.readUInt32LE(); at < texts; at += 50) bytes.fill(0x5a, at, at + 1);
+  writeFileSync(pack, bytes);
+  const used = run(file, `use:${pack}`);
+  assert.equal([used.stdout, used.status], ['late\n', 0]);
+  assert.is(used.stderr, `noslate-fc warm: ${pack}: V8 refused the code of 2 modules, which were compiled instead\n`);
 });
 
 loader('should take code whatever the size of the heap, and leave that as it is told', () => {
