@@ -3,6 +3,9 @@ import { GatewayError, toGatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { type ResponseHead, responseHeaders } from './headers.ts';
 
+/** How long the beginning of an answer waits for its rest, ms: planes answer in several writes. */
+const MOMENT_MS = 1;
+
 /** What a function may still send when nobody reads it (HEAD, 204, …) before it is cancelled. */
 const DISCARD_BYTES = 64 * 1024;
 
@@ -100,18 +103,16 @@ function checkHead({ status, headers }: TriggerResponse): ResponseHead {
 function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, contentLength: number): void {
   const { res } = exchange;
 
-  // What is there already, or comes with the event loop's next look, leaves in one packet: head, body and end. A head
-  // without a body must not wait for it.
+  // What comes within a moment leaves in one packet, as a rule all of it: head, body and end. A head without a body must
+  // not wait for one.
   const { socket } = res;
   socket?.cork();
-  let due = setImmediate(() => {
-    due = setImmediate(() => {
-      if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
-      socket?.uncork();
-    });
-  });
+  const moment = setTimeout(() => {
+    if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
+    socket?.uncork();
+  }, MOMENT_MS);
   function release(): void {
-    clearImmediate(due);
+    clearTimeout(moment);
     socket?.uncork();
   }
   function fail(reason: unknown): void {
@@ -128,8 +129,14 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
 
   body.on('data', (chunk: Buffer) => {
     exchange.bytesOut += chunk.length;
-    if (contentLength >= 0 && exchange.bytesOut > contentLength) failLength('more');
-    else if (!res.write(chunk)) body.pause();
+    if (contentLength >= 0 && exchange.bytesOut > contentLength) {
+      failLength('more');
+      return;
+    }
+    const isTaken = res.write(chunk);
+    if (!isTaken) body.pause();
+    // nothing to wait for: the client has to make room, or has all
+    if (!isTaken || exchange.bytesOut === contentLength) release();
   });
   body.on('end', () => {
     if (exchange.bytesOut < contentLength) {
