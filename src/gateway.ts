@@ -40,7 +40,7 @@ export interface Exchange {
   readonly url: string;
   /** FC's, else one of the same form. */
   readonly requestId: string;
-  /** `performance.now()` at arrival. */
+  /** `now()` at arrival. */
   readonly startedAt: number;
   /** Epoch ms by which the function must have given its head. */
   readonly deadline: number;

@@ -1,4 +1,5 @@
 import type { TriggerResponse } from './agent.ts';
+import { now } from './clock.ts';
 import { GatewayError, toGatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { type ResponseHead, responseHeaders } from './headers.ts';
@@ -45,7 +46,7 @@ export function respond(gateway: Gateway, exchange: Exchange, response: TriggerR
     } else status = 200;
   }
 
-  exchange.firstByteMs = performance.now() - exchange.startedAt;
+  exchange.firstByteMs = now() - exchange.startedAt;
   const isEmpty = status === 204 || status === 205;
   if (req.method !== 'HEAD' && !isEmpty && status !== 304) {
     res.writeHead(status, headers);
@@ -87,7 +88,7 @@ export function respondError({ log }: Gateway, exchange: Exchange, reason: unkno
   if (error.code === 'OVERLOADED') headers.push('retry-after', '1');
   if (error.code === 'DRAINING' || error.code === 'BAD_REQUEST') headers.push('connection', 'close');
   if (kind === 'event') headers.push('x-fc-status', '404', 'x-noslate-status', String(error.status));
-  exchange.firstByteMs = performance.now() - exchange.startedAt;
+  exchange.firstByteMs = now() - exchange.startedAt;
   res.writeHead(kind === 'http' ? error.status : 404, headers);
   res.end(req.method === 'HEAD' ? undefined : body);
   if (req.method !== 'HEAD') exchange.bytesOut = Buffer.byteLength(body);

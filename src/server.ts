@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Agent } from './agent.ts';
+import { now } from './clock.ts';
 import type { Config } from './config.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway, Kind, Outcome } from './gateway.ts';
@@ -112,7 +113,7 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
     kind: kindOf(req, url),
     url,
     requestId: req.headers['x-fc-request-id']?.toString() || newRequestId(),
-    startedAt: performance.now(),
+    startedAt: now(),
     deadline: Date.now() + timeout * 1000,
     cancellation: new Cancellation(),
     function: '',
@@ -158,13 +159,13 @@ function close(gateway: Gateway, exchange: Exchange): void {
     bytesIn: exchange.bytesIn,
     bytesOut: exchange.bytesOut,
     firstByteMs: exchange.firstByteMs === undefined ? undefined : round(exchange.firstByteMs),
-    totalMs: round(performance.now() - exchange.startedAt),
+    totalMs: round(now() - exchange.startedAt),
     outcome,
   });
 }
 
 function respondOk(exchange: Exchange, status: number): void {
-  exchange.firstByteMs = performance.now() - exchange.startedAt;
+  exchange.firstByteMs = now() - exchange.startedAt;
   exchange.res.writeHead(status, ['content-length', '0']);
   exchange.res.end();
 }

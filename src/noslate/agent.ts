@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Agent, Metadata, TriggerResponse } from '../agent.ts';
+import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { GrpcError } from '../grpc/status.ts';
 import * as Status from '../grpc/status-code.ts';
@@ -66,7 +67,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   let urls: Urls = createUrls(profile);
   let version = 0;
   let timer: NodeJS.Timeout | undefined;
-  let missingSince = performance.now();
+  let missingSince = now();
   let isClosed = false;
 
   const isAnyUp = (kind: 'dp' | 'cp'): boolean => [...planes[kind].values()].some(({ plane }) => plane.isUp);
@@ -93,8 +94,8 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     clearTimeout(timer);
     if (isClosed) return;
     const isComplete = isAnyUp('dp') && isAnyUp('cp');
-    if (isComplete) missingSince = performance.now();
-    const isLong = performance.now() - missingSince > LONG_MS;
+    if (isComplete) missingSince = now();
+    const isLong = now() - missingSince > LONG_MS;
     timer = setTimeout(look, isComplete ? LOOK_MS.complete : isLong ? LOOK_MS.longMissing : LOOK_MS.missing);
   }
 
@@ -257,7 +258,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     // services we tell it ourselves, functions by way of the control plane
     const teller = code === 'SERVICE_NOT_FOUND' ? dp : told();
     if (teller === undefined || teller.version !== version) return true;
-    return performance.now() - Math.max(dp.plane.upSince, teller.plane.upSince) < SETTLING_MS;
+    return now() - Math.max(dp.plane.upSince, teller.plane.upSince) < SETTLING_MS;
   }
 
   look();

@@ -1,3 +1,4 @@
+import { now } from '../clock.ts';
 import { type Connection, openConnection } from '../h2/connection.ts';
 import type { H2Error } from '../h2/error.ts';
 
@@ -26,7 +27,7 @@ export interface Plane {
   /** `dp-0`, `cp-0`. */
   readonly name: string;
   readonly isUp: boolean;
-  /** `performance.now()` when it last came up. */
+  /** `now()` when it last came up. */
   readonly upSince: number;
   /** Calls in flight, and what stalled ones weigh. */
   readonly load: number;
@@ -54,7 +55,7 @@ export function createPlane(name: string, path: string, events: PlaneEvents): Pl
       onOpen() {
         if (!isUp) {
           isUp = true;
-          upSince = performance.now();
+          upSince = now();
           events.onUp();
         }
         events.onCapacity();
