@@ -13,26 +13,20 @@ qqqrrqopjlqrrqrollqqsrrrkoklmllnmmppooqnqrqqrrrrrsrrrrrqu`;
 const END_OF_STRING = 256;
 const MAX_BITS = 30;
 
-/** Pairs of places, for a 0 and a 1: a node's number, or ~byte. Node 0 is the root; 0 is a place not filled yet. */
+/** Pairs of places, for a 0 and a 1: a node's number, or ~byte. Node 0 is the root. */
 let tree: Int16Array | undefined;
 
 function buildTree(): Int16Array {
-  const lengths = Array.from(LENGTHS, digit => Number.parseInt(digit, 36));
-  const nodes = new Int16Array(2 * lengths.length);
+  const byLength: number[][] = Array.from({ length: MAX_BITS + 1 }, () => []);
+  for (let byte = 0; byte <= END_OF_STRING; byte++) byLength[Number.parseInt(LENGTHS[byte] as string, 36)]?.push(byte);
+  const nodes = new Int16Array(2 * LENGTHS.length);
   let size = 1;
-  let code = 0;
-  for (let bits = 1; bits <= MAX_BITS; bits++, code *= 2) {
-    for (let byte = 0; byte < lengths.length; byte++) {
-      if (lengths[byte] !== bits) continue;
-      let node = 0;
-      for (let bit = bits - 1; bit > 0; bit--) {
-        const place = 2 * node + ((code >>> bit) & 1);
-        if (nodes[place] === 0) nodes[place] = size++;
-        node = nodes[place] as number;
-      }
-      nodes[2 * node + (code & 1)] = ~byte;
-      code++;
-    }
+  let place = 0;
+  // by their length: whole codes are the first places there, and the others lead on to nodes of the next length
+  for (const bytes of byLength.slice(1)) {
+    const end = 2 * size;
+    for (const byte of bytes) nodes[place++] = ~byte;
+    while (place < end) nodes[place++] = size++;
   }
   return nodes;
 }
