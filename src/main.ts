@@ -72,7 +72,9 @@ async function main(): Promise<void> {
     agent = made;
     if (config.config !== undefined) followProfile(config.config, made, gateway);
     // with planes that refuse it, calls are better answered than left waiting
-    await made.setProfile(profile).catch(error => log.error('profile not set', { error }));
+    const set = made.setProfile(profile).catch(error => log.error('profile not set', { error }));
+    // the others have each call wait for what it needs
+    if (config.agent === 'sdk') await set;
     setAgent(made);
   });
 

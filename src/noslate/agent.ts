@@ -68,6 +68,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   let version = 0;
   let timer: NodeJS.Timeout | undefined;
   let missingSince = now();
+  let wasTold = false;
   let isClosed = false;
 
   const isAnyUp = (kind: 'dp' | 'cp'): boolean => [...planes[kind].values()].some(({ plane }) => plane.isUp);
@@ -133,6 +134,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         await (kind === 'dp' ? tellServices(plane) : tellFunctions(plane));
         if (!isSame()) return;
         known.version = telling;
+        wasTold ||= kind === 'cp';
         wake();
       } catch (error) {
         if (!isSame()) return;
@@ -204,6 +206,9 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   const told = (): Known | undefined =>
     [...planes.cp.values()].find(known => known.plane.isUp && known.version === version && version > 0);
 
+  /** True until a control plane has taken a profile for the first time. */
+  const isUntold = (): boolean => version > 0 && !wasTold;
+
   // ---- invocations
 
   /** The data plane with the least to do that can take a call. */
@@ -226,6 +231,8 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     // node:http announces a request before it has read on: a small body is there one turn later, and
     // travels with the head
     await undefined;
+    // planes that were here before us may know all functions already, but only a whole body can be sent to find out
+    if (isUntold() && !(mayKnow && upload.isWhole())) await until(told, deadline, () => LATE, signal);
     const begin = () => {
       const picked = pick();
       return picked && { known: picked.known, answer: invoke(picked.connection, target, upload, request) };
@@ -245,7 +252,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         if (!isRepeatable || Date.now() + SETTLING_STEP_MS >= deadline) {
           throw new GatewayError('UNAVAILABLE', `${describeTarget(target)}: the data plane is not ready again`, error);
         }
-        await pause(SETTLING_STEP_MS);
+        await (isUntold() ? until(told, deadline, () => LATE, signal) : pause(SETTLING_STEP_MS));
       }
     }
   }
@@ -262,6 +269,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   }
 
   look();
+  const mayKnow = planes.dp.size > 0;
   return {
     setProfile(next) {
       profile = next;

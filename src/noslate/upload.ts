@@ -14,6 +14,8 @@ export interface Upload {
    * hidden class of its own, which keeps all it can reach until a full collection.
    */
   isRepeatable(): boolean;
+  /** True when nothing of the body is still to come. */
+  isWhole(): boolean;
   /** Hands the body on from its beginning, as fast as it is taken, until its end or `stop`. */
   start(take: Take): void;
   /** Goes on after `take` gave false. */
@@ -25,7 +27,8 @@ export interface Upload {
 }
 
 /** Makes an upload of a body that nobody has read from. It is never destroyed. */
-export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'complete'>>): Upload {
+export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'complete' | 'headers'>>): Upload {
+  const length = lengthOf(body.headers);
   const kept: Buffer[] = [];
   let keptBytes = 0;
   let isRepeatable = true;
@@ -68,13 +71,16 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
 
   return {
     isRepeatable: () => isRepeatable,
+    isWhole: () => body.readableLength === length || body.complete === true,
 
     start(newTake) {
       take = newTake;
       let first = kept.length > 1 ? Buffer.concat(kept) : kept[0];
       if (first === undefined && !hasEnded) {
         first = body.read() ?? undefined;
-        hasEnded = body.readableEnded || (body.complete === true && body.readableLength === 0);
+        // node:http says so only in the loop's next turn
+        const isWhole = (first?.length ?? 0) === length || (body.complete === true && body.readableLength === 0);
+        hasEnded = body.readableEnded || isWhole;
         if (first !== undefined) keep(first);
       }
       const isTaken = take(first, hasEnded);
@@ -97,4 +103,10 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
 
     release,
   };
+}
+
+/** How many bytes a request has by its header fields; undefined where that is open. @see RFC 9112 §6.3 */
+function lengthOf(headers: IncomingMessage['headers'] | undefined): number | undefined {
+  if (headers === undefined || headers['transfer-encoding'] !== undefined) return undefined;
+  return Number(headers['content-length'] ?? 0);
 }

@@ -22,6 +22,7 @@ import {
   profileOf,
   SOON_MS,
   textOf,
+  wholeBody,
   withAgent,
   withPlanesAgent,
 } from './bench.ts';
@@ -214,6 +215,42 @@ setting('should leave nothing behind that keeps the process alive', async () => 
         return sessions === (plane === 'dp-0' ? 1 : 0); // the control plane's own
       });
     }
+  });
+});
+
+const early = suite('native agent: calls before a control plane has the profile');
+
+early('should try a whole body, and wait when the function is not known yet', async () => {
+  await withPlanesAgent({ controlPlane: false }, async bench => {
+    bench.agent.setProfile(named('f')).catch(() => {});
+    assert.is(await codeOf(bench.text('f', { deadline: Date.now() + 300 }, wholeBody())), 'UNAVAILABLE');
+    assert.is(await begun(bench, 'dp-0', 'invoke'), 1);
+  });
+});
+
+early('should hold back a body that could not be sent again', async () => {
+  await withPlanesAgent({ controlPlane: false }, async bench => {
+    bench.agent.setProfile(named('f')).catch(() => {});
+    assert.is(await codeOf(bench.text('f', { deadline: Date.now() + 300 }, openBody())), 'UNAVAILABLE');
+    assert.is(await begun(bench, 'dp-0', 'invoke'), 0);
+  });
+});
+
+early('should not try a plane that came after us', async () => {
+  await withPlanesAgent({ controlPlane: false, late: true }, async bench => {
+    bench.agent.setProfile(named('f')).catch(() => {});
+    await eventually('a connection', async () => (await bench.planes.counters('dp-0')).sessions === 1);
+    assert.is(await codeOf(bench.text('f', { deadline: Date.now() + 300 }, wholeBody())), 'UNAVAILABLE');
+    assert.is(await begun(bench, 'dp-0', 'invoke'), 0);
+  });
+});
+
+early('should answer them as soon as it has', async () => {
+  await withPlanesAgent({ knobs: { lateProfilesMs: 500 } }, async ({ agent, text }) => {
+    const set = agent.setProfile(profileOf({ f: TELL }));
+    const texts = await Promise.all([text('f', {}, wholeBody()), text('f', {}, bodyOf('body'))]);
+    assert.equal(texts, ['f  /', 'f  /']);
+    await within(SOON_MS, set, 'the profile');
   });
 });
 
@@ -533,7 +570,7 @@ passing('should give an aworker an absolute URL, and all else the one that was s
       [1, 'node', '/p?q'],
       [3, 'aw', 'http://h:1/p?q'],
     ] as const) {
-      agent.invoke(name, noBody(), metadata({ url: '/p?q', headers: ['Host', 'h:1'] })).catch(() => {});
+      agent.invoke(name, wholeBody(), metadata({ url: '/p?q', headers: ['Host', 'h:1'] })).catch(() => {});
       const { payload } = await peer.take(Type.DATA, streamId);
       assert.is(InvokeRequest.decode(payload.subarray(PREFIX_BYTES)).url, url);
     }
@@ -679,6 +716,7 @@ failing('should fail with the signal’s reason, at once', async () => {
 });
 
 setting.run();
+early.run();
 warming.run();
 several.run();
 passing.run();

@@ -91,6 +91,8 @@ export const bodyOf = (...chunks: (string | Buffer)[]): Readable =>
     { objectMode: false },
   );
 export const noBody = (): Readable => bodyOf();
+/** A body that says, as a request of node:http does, that nothing of it is still to come. */
+export const wholeBody = (): Readable => Object.assign(bodyOf(), { complete: true });
 /** A body that goes on as it is pushed. */
 export const openBody = (): Readable => new Readable({ read() {} });
 
