@@ -35,7 +35,7 @@ WORKDIR /code
 COPY --from=build /build/code ./
 COPY start.sh ./
 # Noslate's programs load hundreds of modules each, from one file that is made here by starting them; where that
-# cannot be done, the build says so and they start as shipped
+# cannot be done, the build says so and they start as shipped. The server keeps V8's code for itself, too
 RUN "$NOSLATE_BIN/node" warm/make.js
 ARG FUNCTIONS=examples/fc/code
 COPY ${FUNCTIONS} ./

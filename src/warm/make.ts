@@ -1,5 +1,6 @@
 // Run once, as an image is made: `node warm/make.js`, beside start.sh. Makes the packs from which Noslate's programs
-// load their modules, starts all with each, and keeps those that do. Whatever fails, the image is as it was without.
+// load their modules, starts all with each, and keeps those that do; the server keeps its own code beside it
+// (src/boot.ts). Whatever fails, the image is as it was without.
 import { spawn } from 'node:child_process';
 import {
   existsSync,
@@ -97,6 +98,7 @@ async function attempt(warm: '1' | 'make'): Promise<string | undefined> {
     SERVER_AGENT: 'native',
     SERVER_LOG: 'off',
     SERVER_WARM: warm,
+    ...(warm === 'make' && { NOSLATE_FC_CACHE: 'make' }),
   };
   const child = spawn(join(folder, '../start.sh'), { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';

@@ -237,7 +237,7 @@ image('should say what a container needs, and nothing secret', async () => {
 image('should hold the server, start.sh, what warms Noslate and the functions alone', async () => {
   const container = await buildah('from', '--pull-never', IMAGE);
   const root = await buildah('mount', container);
-  const files = ['event', 'hello', 'noslate.json', 'server.js', 'start.sh', 'warm'];
+  const files = ['event', 'hello', 'noslate.json', 'server.js', 'server.js.cache', 'start.sh', 'warm'];
   assert.equal(readdirSync(join(root, 'code')).sort(), files);
   assert.equal(readdirSync(join(root, 'code/hello')), ['index.js']);
   const warm = ['control_plane.pack', 'data_plane.pack', 'make.js', 'node', 'preload.js', 'worker.pack'];
