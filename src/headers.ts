@@ -40,6 +40,12 @@ const TRACE = new Set([
   'x-fc-tracing-opentracing-span-baggages',
 ]);
 
+/** By the length of a name, whether it can be one of those: of most fields one look tells. */
+const CAN_BE_NAMED: readonly boolean[] = [...HOP_BY_HOP, ...SECRET, ...TRACE].reduce<boolean[]>((lengths, name) => {
+  lengths[name.length] = true;
+  return lengths;
+}, []);
+
 /**
  * Sorts a request's fields in one pass. `headers` are for the function: no hop-by-hop field, none that
  * `Connection` names, no secret. `baggage` is the trace context among them, names in lower case.
@@ -53,9 +59,13 @@ export function requestHeaders(
   const baggage: string[] = [];
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string;
+    const value = raw[i + 1] as string;
+    if (nominated === undefined && CAN_BE_NAMED[name.length] !== true) {
+      headers.push(name, value);
+      continue;
+    }
     const key = name.toLowerCase();
     if (HOP_BY_HOP.has(key) || SECRET.has(key) || nominated?.has(key)) continue;
-    const value = raw[i + 1] as string;
     headers.push(name, value);
     if (TRACE.has(key)) baggage.push(key, value);
   }
