@@ -55,6 +55,13 @@ export function pathOf(url: string): string {
  */
 export function createRouter({ functions, routes, dispatchHeader }: Profile, explain: boolean): Router {
   const rules = routes.map(compile);
+  // the places of routes with one exact path, by it, and of all others
+  const exact = new Map<string, number[]>();
+  const others: number[] = [];
+  for (const [place, { path }] of routes.entries()) {
+    if (path === undefined || !isExact(path)) others.push(place);
+    else if (exact.get(path)?.push(place) === undefined) exact.set(path, [place]);
+  }
   const targets = new Map(functions.map(({ name }) => [name, targetOf({ function: name })]));
   const [only] = targets.size === 1 ? targets.values() : [];
 
@@ -80,8 +87,11 @@ export function createRouter({ functions, routes, dispatchHeader }: Profile, exp
       throw noRoute(exchange);
     }
     const path = pathOf(exchange.url);
-    for (const rule of rules) {
-      const target = rule(exchange, path);
+    const own = exact.get(path) ?? [];
+    // in order, whichever list has the next one
+    for (let i = 0, j = 0; i < own.length || j < others.length; ) {
+      const place = (own[i] ?? rules.length) < (others[j] ?? rules.length) ? own[i++] : others[j++];
+      const target = rules[place as number]?.(exchange, path);
       if (target !== undefined) return target;
     }
     throw noRoute(exchange);
@@ -119,13 +129,15 @@ function compile(route: Route): Rule {
   };
 }
 
+const isExact = (pattern: string): boolean => !/\/:|\*$/.test(pattern);
+
 type Params = Readonly<Record<string, string>>;
 const NO_PARAMS: Params = {};
 
 /** Compiles `/exact`, `/with/:param` and `/prefix/*` into a test that gives the parameters, or nothing. */
 function compilePath(pattern: string | undefined): (path: string) => Params | undefined {
   if (pattern === undefined) return () => NO_PARAMS;
-  if (!/\/:|\*$/.test(pattern)) return path => (path === pattern ? NO_PARAMS : undefined);
+  if (isExact(pattern)) return path => (path === pattern ? NO_PARAMS : undefined);
 
   const names: string[] = [];
   const source = pattern

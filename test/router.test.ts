@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { GatewayError } from '../src/errors.ts';
 import type { Exchange } from '../src/gateway.ts';
@@ -208,6 +209,21 @@ router('should let the dispatch header name the function or the service', () => 
   for (const [value, expected] of cases)
     assert.equal(find(exchangeOf({ headers: { 'x-dispatch': value } })), expected, value);
   assert.equal(find(exchangeOf({})), { type: 'function', name: 'one' });
+});
+
+router('should take the first route that matches, whatever kinds of paths stand before it', () => {
+  const paths = fc.constantFrom('/a', '/b', '/a/*', '/:any', '/*');
+  const routes = fc.array(fc.record({ path: paths, method: fc.constantFrom('GET', 'POST') }), { minLength: 1 });
+  fc.assert(
+    fc.property(routes, fc.constantFrom('/a', '/b', '/a/b'), (list, url) => {
+      const matching = ['/*', ...(url === '/a/b' ? ['/a/*'] : [url, '/:any'])];
+      const first = list.findIndex(({ path, method }) => method === 'GET' && matching.includes(path));
+      const made: Route[] = [...list.map((route, i) => ({ ...route, function: `f${i}` })), { function: 'last' }];
+      const names = made.map(route => route.function ?? '');
+      const { name } = createRouter(profileOf(names, made), false)(exchangeOf({ url }));
+      assert.is(name, first < 0 ? 'last' : `f${first}`);
+    }),
+  );
 });
 
 router.run();
