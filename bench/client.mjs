@@ -84,6 +84,12 @@ export function zeros(bytes) {
 
 /** Sends a body, over a new connection or over `socket`, and fails unless the same comes back. */
 export async function expectEcho(port, body, socket) {
-  const response = await open(port, { headers: { 'content-length': body.length }, body, socket });
-  if ((await text(response)) !== String(body)) throw new Error('expected an echo');
+  const response = await open(port, {
+    headers: { 'content-type': 'text/plain', 'content-length': body.length },
+    body,
+    socket,
+  });
+  const got = await text(response);
+  if (got !== String(body))
+    throw new Error(`expected an echo of ${body.length} bytes, got ${got.length}: ${got.slice(0, 80)}`);
 }

@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import noslate from '../dist-test/container/noslate/index.js';
 import { createGroup, proportionalMemory } from './cpu.mjs';
 import { freePort, within } from './process.mjs';
-import { median } from './table.mjs';
+import { median } from './report.mjs';
 
 /** Longest start or end, ms. */
 const LAST_MS = 120_000;

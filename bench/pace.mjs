@@ -15,7 +15,13 @@ let failed = 0;
 function send() {
   sent++;
   const outgoing = request(
-    { host: '127.0.0.1', port, method: 'POST', agent, headers: { 'content-length': body.length } },
+    {
+      host: '127.0.0.1',
+      port,
+      method: 'POST',
+      agent,
+      headers: { 'content-type': 'text/plain', 'content-length': body.length },
+    },
     response => {
       let bytes = 0;
       response.on('data', chunk => (bytes += chunk.length));

@@ -1,10 +1,13 @@
 // Starts the processes that are measured, and asks Linux what they use.
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
 /** Longest start or end of a process, ms. */
 const PROCESS_MS = 20_000;
+
+/** How the processes are started: with which Node.js, options and variables of all. */
+export const settings = { node: process.execPath, options: [], env: {} };
 
 const children = new Set();
 process.on('exit', () => {
@@ -37,19 +40,20 @@ export async function freePort() {
 }
 
 /**
- * Runs a file with our own Node, with nothing of our environment but PATH; killed when we end. What it says
- * on stderr is seen.
+ * Runs a file by `settings`, with nothing of our environment but PATH; killed when we end. What it says
+ * on stderr is seen. `begun` is `performance.now()` of its start.
  *
  * @param stdio - `ipc` for messages, `pipe` for its stdout.
  */
 export function start(file, { args = [], env = {}, stdio = 'ignore' } = {}) {
-  const child = spawn(process.execPath, [file, ...args], {
-    env: { PATH: process.env.PATH, ...env },
+  const begun = performance.now();
+  const child = spawn(settings.node, [...settings.options, file, ...args], {
+    env: { PATH: process.env.PATH, ...settings.env, ...env },
     stdio: ['ignore', stdio === 'pipe' ? 'pipe' : 'ignore', 'inherit', ...(stdio === 'ipc' ? ['ipc'] : [])],
   });
   children.add(child);
   child.on('exit', () => children.delete(child));
-  return child;
+  return Object.assign(child, { begun });
 }
 
 /** Kills a process and waits until it is gone. */
@@ -58,6 +62,15 @@ export async function stop(child) {
   const gone = new Promise(done => child.on('exit', done));
   child.kill('SIGKILL');
   await within(PROCESS_MS, gone, 'a process to end');
+}
+
+/** Resolves with what a file holds once it is there. */
+export async function fileOf(file) {
+  for (const last = Date.now() + PROCESS_MS; Date.now() < last; await new Promise(done => setTimeout(done, 10))) {
+    const text = existsSync(file) ? readFileSync(file, 'utf8') : '';
+    if (text !== '') return text;
+  }
+  throw new Error(`waited ${PROCESS_MS} ms for ${file}`);
 }
 
 /** Runs a file to its end and gives the JSON it has printed. */

@@ -4,12 +4,14 @@ const { createServer } = require('node:http');
 const { connect } = require('node:http2');
 const net = require('node:net');
 
-const { BYTES, DATA_PLANE, PORT } = process.env;
+const { DATA_PLANE, PORT } = process.env;
 
-// InvokeRequest { name = 1: '@source', url = 2: '/BYTES' }; no length here takes more than a byte
+// InvokeRequest { name = 1: '@source', url = 2 }; no length here takes more than a byte
 const field = (number, text) => Buffer.concat([Buffer.of((number << 3) | 2, text.length), Buffer.from(text)]);
-const request = Buffer.concat([field(1, '@source'), field(2, `/${BYTES}`)]);
-const message = Buffer.concat([Buffer.of(0, 0, 0, 0, request.length), request]);
+function message(url) {
+  const request = Buffer.concat([field(1, '@source'), field(2, url)]);
+  return Buffer.concat([Buffer.of(0, 0, 0, 0, request.length), request]);
+}
 
 // windows as large as those of the gateway
 const session = connect('http://localhost', {
@@ -18,14 +20,14 @@ const session = connect('http://localhost', {
 });
 session.on('connect', () => session.setLocalWindowSize(2 ** 31 - 1));
 
-const server = createServer((_, res) => {
+const server = createServer((req, res) => {
   const stream = session.request({
     ':method': 'POST',
     ':path': '/noslated.data.PushServer/invoke',
     'content-type': 'application/grpc',
     te: 'trailers',
   });
-  stream.end(message);
+  stream.end(message(req.url));
   res.writeHead(200, ['content-type', 'text/plain']);
   stream.pipe(res);
 });

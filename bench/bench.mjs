@@ -1,0 +1,85 @@
+// Measures the gateway beside its floors and its rivals, in one run.
+//
+//   npm run bench                    all of it; writes results/ and REPORT.md
+//   npm run bench -- cold stream     parts: cold, load, stream, growth, micro
+//   npm run bench -- --quick         to see that it runs: few and short rounds, nothing written
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release } from 'node:os';
+import { parseArgs } from 'node:util';
+import { cold } from './figures/cold.mjs';
+import { growth } from './figures/growth.mjs';
+import { load } from './figures/load.mjs';
+import { micro } from './figures/micro.mjs';
+import { stream } from './figures/stream.mjs';
+import { prepare } from './prepare.mjs';
+import { showParts, showTables, writeReport } from './report.mjs';
+import { targets } from './targets.mjs';
+
+const MIB = 1024 * 1024;
+const PARTS = { cold, load, stream, growth, micro };
+const FULL = {
+  cold: { rounds: 11 },
+  load: { rounds: 3, seconds: 1, warm: 10_000 },
+  stream: { rounds: 2, bytes: 1024 * MIB, stallMs: 5000, streams: 500 },
+  growth: { amount: 3000 },
+  micro: {},
+};
+const QUICK = {
+  cold: { rounds: 1 },
+  load: { rounds: 1, seconds: 0.5, warm: 500 },
+  stream: { rounds: 1, bytes: 32 * MIB, stallMs: 500, streams: 20 },
+  growth: { amount: 500 },
+  micro: {},
+};
+
+const { values, positionals } = parseArgs({
+  options: { quick: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+for (const part of positionals) {
+  if (!(part in PARTS)) throw new Error(`bench: expected ${Object.keys(PARTS).join(', ')}, got ${part}`);
+}
+const parts = positionals.length === 0 ? Object.keys(PARTS) : positionals;
+
+const planes = await prepare();
+const begun = new Date();
+const results = { tables: [], curves: [], micro: {} };
+for (const part of parts) {
+  const { tables, curves, ns = {} } = await PARTS[part]((values.quick ? QUICK : FULL)[part], planes);
+  results.tables.push(...tables);
+  results.curves.push(...curves);
+  Object.assign(results.micro, ns);
+  console.log(part === 'micro' ? showParts(ns) : showTables(tables));
+}
+const version = folder => JSON.parse(readFileSync(`${folder}/package.json`, 'utf8')).version;
+const { dependencies } = JSON.parse(readFileSync('bench/package.json', 'utf8'));
+const report = {
+  date: begun.toISOString(),
+  minutes: (Date.now() - begun) / 60_000,
+  command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
+  node: process.version,
+  machine: `${availableParallelism()} cores, ${cpus()[0]?.model}, Linux ${release()}`,
+  versions: {
+    'noslate-fc': version('.'),
+    autocannon: version('node_modules/autocannon'),
+    ...Object.fromEntries(Object.keys(dependencies).map(name => [name, version(`bench/node_modules/${name}`)])),
+  },
+  targets: Object.fromEntries(
+    Object.entries(targets).map(([name, { title, isOurs = false }]) => [name, { title, isOurs }]),
+  ),
+  ...results,
+};
+if (!values.quick) {
+  mkdirSync('bench/results', { recursive: true });
+  const kind = positionals.length === 0 ? process.version : `${process.version}-${parts.join('-')}`;
+  const [earlier] = readdirSync('bench/results')
+    .filter(name => name.endsWith(`-${process.version}.json`))
+    .sort()
+    .reverse();
+  const before = earlier && JSON.parse(readFileSync(`bench/results/${earlier}`, 'utf8'));
+  const file = `bench/results/${report.date.slice(0, 16).replace(':', '')}-${kind}.json`;
+  writeFileSync(file, `${JSON.stringify(report)}\n`);
+  console.log(`${file}, after ${report.minutes.toFixed(1)} minutes`);
+  if (positionals.length === 0) writeReport(report, before);
+}
+process.exit();

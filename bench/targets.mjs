@@ -1,0 +1,83 @@
+// What is measured. To add a target: a file in `targets/` that listens on 127.0.0.1:PORT and answers with what the
+// function FUNCTION of the data plane at DATA_PLANE answers (or with what it was sent), and a line here.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { dataPlane, folder } from './planes.mjs';
+import { freePort, start } from './process.mjs';
+
+/** A launch of a target: its process, which may not listen yet, and its port. */
+const file = (name, env) => async () => {
+  const port = await freePort();
+  return { child: start(`bench/targets/${name}`, { env: { PORT: String(port), ...env } }), port };
+};
+
+const withPlane = name => call => file(name, { DATA_PLANE: dataPlane, FUNCTION: call });
+
+/** Ours, with one route to the function: of the planes, or of a folder that the local agent can run. */
+const ours = agent => call => gateway(agent, { routes: [{ path: '/*', function: call }] });
+
+let configs = 0;
+
+/**
+ * Launches our server.
+ *
+ * @param profile - fields of noslate.json that differ from those for the calls below.
+ */
+export function gateway(agent, profile, env = {}) {
+  const isLocal = agent === 'local';
+  const names = ['@echo', '@source', '@sink', '@hello'];
+  const functions = names.map(name => ({
+    name: isLocal ? name.slice(1) : name,
+    runtime: 'nodejs',
+    url: join(process.cwd(), 'bench/functions', name.slice(1)),
+    handler: 'index.handler',
+    signature: '1',
+    ...(isLocal && { worker: { reservationCount: 1, maxActivateRequests: 1000 } }),
+  }));
+  const routes = profile.routes?.map(route => ({
+    ...route,
+    function: isLocal ? route.function.slice(1) : route.function,
+  }));
+  const config = join(folder, `${configs++}.json`);
+  writeFileSync(config, JSON.stringify({ functions, ...profile, ...(routes && { routes }) }));
+  return async () => {
+    const port = await freePort();
+    const settings = {
+      SERVER_AGENT: agent,
+      SERVER_CONFIG: config,
+      SERVER_HOST: '127.0.0.1',
+      SERVER_PORT: String(port),
+      SERVER_LOG: 'off',
+      NOSLATED_WORKDIR: folder,
+      ...env,
+    };
+    return { child: start('dist/server.js', { env: settings }), port };
+  };
+}
+
+/**
+ * By name: the title, `launch(call)` with the function to be called, and what it takes part in: `cold`, `load`, `stream`.
+ * Without a plane there is no `stream`; `floor` is what the others are measured by.
+ */
+export const targets = {
+  floor: { title: 'node:http, an echo', launch: () => file('floor.js', {}), in: ['cold', 'load'] },
+  pipe: {
+    title: 'node:http2 piped to node:http',
+    launch: () => file('pipe-h2.js', { DATA_PLANE: dataPlane }),
+    in: ['stream'],
+  },
+  hop: {
+    title: 'node:http and one hop',
+    launch: () => file('hop.js', { HOP: join(folder, 'hop.sock') }),
+    in: ['load'],
+  },
+  native: { title: 'noslate-fc, native', launch: ours('native'), in: ['cold', 'load', 'stream'], isOurs: true },
+  local: { title: 'noslate-fc, local', launch: ours('local'), in: ['cold', 'load'], isOurs: true },
+  http2: { title: 'node:http + node:http2', launch: withPlane('http2.js'), in: ['cold', 'load', 'stream'] },
+  fastify: { title: 'Fastify 5 + grpc-js', launch: withPlane('fastify.js'), in: ['cold', 'load', 'stream'] },
+  express: { title: 'Express 5 + grpc-js', launch: withPlane('express.js'), in: ['cold', 'load', 'stream'] },
+  framework: { title: 'Functions Framework 5', launch: () => file('functions-framework.js', {}), in: ['cold', 'load'] },
+};
+
+/** Those that take part. */
+export const taking = part => Object.keys(targets).filter(name => targets[name].in.includes(part));
