@@ -176,8 +176,9 @@ export function writeReport(report, before) {
     }
     if (key === 'stall') parts.push(...curves.filter(({ id }) => id === 'stall').map(drawn));
   }
-  parts.push('## As things become more', ...curves.filter(({ id }) => id !== 'stall').map(drawn));
-  parts.push('## Parts of a request', showParts(micro).trim());
+  const growth = curves.filter(({ id }) => id !== 'stall').map(drawn);
+  if (growth.length > 0) parts.push('## As things become more', ...growth);
+  if (Object.keys(micro).length > 0) parts.push('## Parts of a request', showParts(micro).trim());
   if (before !== undefined) parts.push('## Beside the run before', ...disagreements(report, before));
   writeFileSync('bench/REPORT.md', `${parts.join('\n\n')}\n`);
 

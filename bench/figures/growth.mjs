@@ -1,5 +1,6 @@
 // What a request costs as things become more: connections, routes, headers, functions. The curve, not one point.
 
+import { resolve } from 'node:path';
 import { accepted, drain, open } from '../client.mjs';
 import { memory, stop } from '../process.mjs';
 import { charge, load, say, warmUp } from '../run.mjs';
@@ -7,8 +8,10 @@ import { gateway, targets } from '../targets.mjs';
 
 const MIB = 1024 * 1024;
 const BODY = 'x'.repeat(1024);
+/** Not a larger folder: the planes' doubles watch it once for each function. */
+const HELLO = resolve('bench/functions/hello');
 const ECHO = [{ path: '/*', function: '@echo' }];
-const profile = name => ({ name, runtime: 'nodejs', url: '/', handler: 'index.handler', signature: '1' });
+const profile = name => ({ name, runtime: 'nodejs', url: HELLO, handler: 'index.handler', signature: '1' });
 const functionsOf = count => ['@echo', ...Array.from({ length: count - 1 }, (_, i) => `f${i}`)].map(profile);
 
 const INITIALIZE = { headers: { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': '60' } };
