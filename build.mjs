@@ -134,14 +134,19 @@ async function serveOnce(folder, agent) {
     timeout: START_MS,
   });
   const ended = new Promise(done => server.on('close', done));
-  const [line] = await Promise.race([once(createInterface(server.stdout), 'line'), ended.then(() => ['{}'])]);
-  const { url = '' } = JSON.parse(line);
-  for (const path of ['/', '/invoke']) {
-    const response = await fetch(url + path, { method: 'POST', body: 'body' });
-    if (!response.ok || (await response.text()) !== 'body') throw new Error(`${agent}: status ${response.status}`);
+  try {
+    const [line] = await Promise.race([once(createInterface(server.stdout), 'line'), ended.then(() => ['{}'])]);
+    const { url = '' } = JSON.parse(line);
+    for (const path of ['/', '/invoke']) {
+      const response = await fetch(url + path, { method: 'POST', body: 'body' });
+      if (!response.ok || (await response.text()) !== 'body') throw new Error(`${agent}: status ${response.status}`);
+    }
+    server.kill();
+    if ((await ended) !== 0) throw new Error(`${agent}: it did not end well`);
+  } finally {
+    // one that failed would hold up the build
+    server.kill('SIGKILL');
   }
-  server.kill();
-  if ((await ended) !== 0) throw new Error(`${agent}: it did not end well`);
 }
 
 /** A plane that says yes to everything, and answers invocations with the text `body`. */
