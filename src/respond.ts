@@ -4,9 +4,6 @@ import { GatewayError, toGatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { type ResponseHead, responseHeaders } from './headers.ts';
 
-/** How long the beginning of an answer waits for its rest, ms: planes answer in several writes. */
-const MOMENT_MS = 1;
-
 /** What a function may still send when nobody reads it (HEAD, 204, …) before it is cancelled. */
 const DISCARD_BYTES = 64 * 1024;
 
@@ -104,16 +101,16 @@ function checkHead({ status, headers }: TriggerResponse): ResponseHead {
 function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, contentLength: number): void {
   const { res } = exchange;
 
-  // What comes within a moment leaves in one packet, as a rule all of it: head, body and end. A head without a body must
-  // not wait for one.
+  // What comes within one turn of the loop leaves in one packet: a plane that is not busy sends head, body and end at
+  // once. A head without a body must not wait for one.
   const { socket } = res;
   socket?.cork();
-  const moment = setTimeout(() => {
+  const turn = setImmediate(() => {
     if (exchange.bytesOut === 0 && !res.writableEnded) res.flushHeaders();
     socket?.uncork();
-  }, MOMENT_MS);
+  });
   function release(): void {
-    clearTimeout(moment);
+    clearImmediate(turn);
     socket?.uncork();
   }
   function fail(reason: unknown): void {
