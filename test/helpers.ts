@@ -51,11 +51,17 @@ export async function within<T>(ms: number, promise: Promise<T>, what: string): 
 }
 
 /** Resolves when the probe gives true, asked again and again. */
-export async function eventually(what: string, probe: () => Promise<boolean>): Promise<void> {
+export async function eventually(what: string, probe: () => Promise<boolean>, ms: number = 20_000): Promise<void> {
+  let isLate = false;
   const work = async (): Promise<void> => {
-    while (!(await probe())) await new Promise(done => setTimeout(done, 20));
+    // who asks for ever keeps the process from ending, long after its test has failed
+    while (!isLate && !(await probe())) await new Promise(done => setTimeout(done, 20));
   };
-  await within(20_000, work(), what);
+  try {
+    await within(ms, work(), what);
+  } finally {
+    isLate = true;
+  }
 }
 
 /** A promise and the means to settle it. */
