@@ -68,9 +68,9 @@ export interface Instance {
 }
 
 /** Containers that run. Each is a session of its own, which would outlive a platform that ends without stopping it. */
-const running = new Set<string>();
+const running = new Set<() => void>();
 process.on('exit', () => {
-  for (const id of running) signalAll(holders('FC_INSTANCE_ID', id), 'SIGKILL');
+  for (const kill of running) kill();
 });
 
 /** Starts a container's command. */
@@ -111,13 +111,18 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   let idle: NodeJS.Timeout | undefined;
   const waiting = new Set<() => void>();
 
-  running.add(id);
+  /** Kills its processes; by their group, too: one that is just being started has no variables to be found by. */
+  const kill = (): void => {
+    const group = child.pid === undefined ? [] : [-child.pid];
+    signalAll([...group, ...holders('FC_INSTANCE_ID', id)], 'SIGKILL');
+  };
+  running.add(kill);
   const exited = new Promise<number | NodeJS.Signals>(done => {
     const settleExit = (how: number | NodeJS.Signals, error: FcError): void => {
       if (state === 'exited') return;
       state = 'exited';
       failure = error;
-      running.delete(id);
+      running.delete(kill);
       clearTimeout(checks);
       clearTimeout(idle);
       say('exited', { [typeof how === 'number' ? 'code' : 'signal']: how, expected: stopped });
@@ -128,7 +133,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       // until all that it printed has come, it must get no more requests
       state = 'stopping';
       // a container's processes end with its first one
-      signalAll(holders('FC_INSTANCE_ID', id), 'SIGKILL');
+      kill();
     });
     // all that it printed has come
     child.on('close', (code, signal) => {
@@ -341,7 +346,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     if (isRunning()) child.kill('SIGKILL');
     await exited;
     // killed is not yet gone
-    while (holders('FC_INSTANCE_ID', id).length > 0) await pause(PROBE_INTERVAL_MS);
+    for (; holders('FC_INSTANCE_ID', id).length > 0; await pause(PROBE_INTERVAL_MS)) kill();
   }
 
   function measure(): number {
