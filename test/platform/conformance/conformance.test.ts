@@ -3,16 +3,20 @@ import { copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { endWithUs, eventually, observe, suiteOfMany, temporary, within, write } from '../../helpers.ts';
-import { CHECKS, runChecks } from './run.ts';
+import { CHECKS, type Result, runChecks } from './run.ts';
 import { here, type Subject } from './subjects.ts';
 
-/** Runs some checks, and gives the ids of those that failed. */
-async function failures(subject: Subject, ids: readonly string[]): Promise<string[]> {
+/** Runs some checks, and gives those that failed. */
+async function failed(subject: Subject, ids: readonly string[]): Promise<Result[]> {
   const checks = CHECKS.filter(({ id }) => ids.includes(id));
   assert.is(checks.length, ids.length, 'unknown check');
   const results = await runChecks(subject, '3.0', checks, () => {});
-  return results.filter(({ failure }) => failure !== undefined).map(({ check }) => check.id);
+  return results.filter(({ failure }) => failure !== undefined);
 }
+
+/** The same, by their ids. */
+const failures = async (subject: Subject, ids: readonly string[]): Promise<string[]> =>
+  (await failed(subject, ids)).map(({ check }) => check.id);
 
 const plain = (bad: string): Subject => ({
   command: [process.execPath, here('test/platform/conformance/plain.cjs')],
@@ -38,6 +42,11 @@ for (const [wrong, ids] of Object.entries(WRONGS)) {
     assert.equal((await failures(plain(wrong), ids)).sort(), [...ids].sort());
   });
 }
+
+conformance('should tell at once of a connection that was closed while nobody waited', async () => {
+  const [result] = await failed(plain('idle'), ['connection.idle']);
+  assert.match(result?.failure ?? '', /^expected \/second\/, got a closed connection/);
+});
 
 conformance('should find nothing wrong with a plain server that does it right', async () => {
   assert.equal(await failures(plain(''), Object.values(WRONGS).flat()), []);

@@ -288,6 +288,8 @@ function until(socket: Socket, wanted: RegExp): Promise<string> {
       socket.off('data', onData);
       socket.off('close', onClose);
     };
+    // closed while nobody waited: there will be no event
+    if (socket.destroyed) return onClose();
     socket.on('data', onData);
     socket.on('close', onClose);
     socket.resume();
