@@ -1,18 +1,23 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { FIXED_CREDENTIALS } from '../headers.ts';
+import { collect } from '../limits.ts';
 import {
   type Check,
   echo,
   expect,
   expectThat,
+  happening,
   http,
   invoke,
   pause,
   see,
   seenHeader,
+  WAIT_MS,
   whole,
   wishPath,
+  within,
 } from './check.ts';
 
 const MIB = 1024 * 1024;
@@ -186,7 +191,7 @@ const EVENTS: readonly Check[] = [
     async run({ shared }) {
       const instance = await shared.acquire('none');
       try {
-        const response = await instance.connections.exchange({
+        const exchange = instance.connections.exchange({
           method: 'POST',
           path: '/invoke',
           headers: [
@@ -197,9 +202,9 @@ const EVENTS: readonly Check[] = [
           body: Readable.from([Buffer.from('local')]),
           signal: new AbortController().signal,
         });
-        let text = '';
-        for await (const chunk of response) text += chunk;
-        expect('status and body', [response.statusCode, text], [200, 'local']);
+        const response = await within(WAIT_MS, exchange, 'a head');
+        const body = await within(WAIT_MS, collect(response, 5), 'a body');
+        expect('status and body', [response.statusCode, body.toString()], [200, 'local']);
       } finally {
         shared.release(instance, 'none');
       }
@@ -627,7 +632,7 @@ const CANCELS: readonly Check[] = [
       const path = wishPath({ chunks: { count: 100_000, size: 65_536 } });
       const { body } = await fc.http({ method: 'GET', path, signal: controller.signal });
       body.on('error', () => {});
-      await new Promise(done => body.once('data', done));
+      await within(WAIT_MS, once(body, 'data'), 'the first bytes');
       controller.abort();
       expect('the next', (await http(fc, { body: 'next' })).text, 'next');
     },
@@ -647,7 +652,7 @@ const CANCELS: readonly Check[] = [
         answer => answer.body.on('error', () => {}).resume(),
         () => {},
       );
-      await fc.life.until(({ event }) => event === 'request');
+      await happening(fc, 'request');
       await pause(200);
       controller.abort();
       await gone;
@@ -660,7 +665,7 @@ const CANCELS: readonly Check[] = [
 async function leave(fc: Parameters<typeof http>[0], wish: { sleep: number }): Promise<void> {
   const controller = new AbortController();
   const gone = fc.http({ method: 'GET', path: wishPath(wish), signal: controller.signal }).catch(() => {});
-  await fc.life.until(({ event }) => event === 'request');
+  await happening(fc, 'request');
   await pause(200);
   controller.abort();
   await gone;

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Answer } from '../answers.ts';
 import type { HeaderPairs } from '../headers.ts';
+import type { LifeEvent } from '../life.ts';
 import type { HttpCall, Platform } from '../platform.ts';
 import type { Flavour, FunctionOptions } from '../settings.ts';
 
@@ -84,12 +85,15 @@ export interface Whole extends Answer {
 }
 
 /** Reads an answer to its end. @throws {Error} the body broke off. */
-export async function whole(answer: Answer | Promise<Answer>): Promise<Whole> {
-  const given = await answer;
-  const chunks: Buffer[] = [];
-  for await (const chunk of given.body as AsyncIterable<Buffer>) chunks.push(chunk);
-  const bytes = Buffer.concat(chunks);
-  return { ...given, bytes, text: bytes.toString() };
+export function whole(answer: Answer | Promise<Answer>): Promise<Whole> {
+  const read = async (): Promise<Whole> => {
+    const given = await answer;
+    const chunks: Buffer[] = [];
+    for await (const chunk of given.body as AsyncIterable<Buffer>) chunks.push(chunk);
+    const bytes = Buffer.concat(chunks);
+    return { ...given, bytes, text: bytes.toString() };
+  };
+  return within(CALL_MS, read(), 'a whole answer');
 }
 
 /** Calls the HTTP trigger with a wish, and reads the answer. */
@@ -138,5 +142,40 @@ export function expectThat(what: string, holds: boolean, got: unknown = undefine
 }
 
 const cut = (text: string | undefined): string => (text ?? 'nothing').slice(0, 300);
+
+/** As long as the checks' function may take: FC itself waits no longer for it. */
+export const WAIT_MS = 30_000;
+/** An instance's start, its initializer and the function's time: FC has ended a call by then. */
+const CALL_MS = 90_000;
+
+/** Resolves or rejects with the promise. @throws {Error} rejected: it takes longer; says what was waited for. */
+export async function within<T>(ms: number, promise: Promise<T>, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`waited ${ms / 1000} s for ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The first event of a name, earlier or later, that passes. */
+export const happening = (
+  { life }: Platform,
+  name: LifeEvent['event'],
+  test: (event: LifeEvent) => boolean = () => true,
+  what: string = `the event "${name}"`,
+): Promise<LifeEvent> =>
+  within(
+    WAIT_MS,
+    life.until(event => event.event === name && test(event)),
+    what,
+  );
+
+/** A line that it prints, earlier or later. */
+export const printing = (fc: Platform, what: string, test: (line: string) => boolean): Promise<LifeEvent> =>
+  happening(fc, 'log', ({ line }) => test(String(line)), `a line ${what}`);
 
 export const pause = (ms: number): Promise<void> => new Promise(done => setTimeout(done, ms));

@@ -6,7 +6,20 @@ import { resetSocket } from '../connections.ts';
 import { commonHeaders } from '../headers.ts';
 import type { LifeEvent } from '../life.ts';
 import type { Platform } from '../platform.ts';
-import { type Check, expect, expectThat, http, invoke, pause, whole, wishPath } from './check.ts';
+import {
+  type Check,
+  expect,
+  expectThat,
+  happening,
+  http,
+  invoke,
+  pause,
+  printing,
+  WAIT_MS,
+  whole,
+  wishPath,
+  within,
+} from './check.ts';
 
 /** Longer than the 5 s after which node:http, by default, closes an idle connection. */
 const FROZEN_MS = 7000;
@@ -56,7 +69,7 @@ const START: readonly Check[] = [
         const [instance] = fc.instances();
         for (let i = 0; i < 20; i++) {
           const socket = connect(instance?.port ?? 0, instance?.host ?? '');
-          await once(socket, 'connect');
+          await within(WAIT_MS, once(socket, 'connect'), 'a connection');
           if (probeEnd === 'rst') resetSocket(socket);
           else socket.destroy();
         }
@@ -236,7 +249,7 @@ const FREEZE: readonly Check[] = [
     async run({ platform }) {
       const fc = platform({ preFreeze: { timeout: 5 } });
       await invoke(fc, { body: 'ok' });
-      const { status } = await fc.life.until(({ event }) => event === 'pre-freeze');
+      const { status } = await happening(fc, 'pre-freeze');
       expect('the status', status, 200);
       expect('the next call', (await invoke(fc, { body: 'ok' })).text, 'ok');
     },
@@ -316,7 +329,7 @@ const STOP: readonly Check[] = [
       const answer = await fc.http({ method: 'GET', path: wishPath({ chunks: { count: 2, size: 5, every: 500 } }) });
       process.kill(fc.instances()[0]?.pid ?? 0, 'SIGTERM');
       expect('bytes of the answer', (await whole(answer)).bytes.length, 10);
-      const { code } = await fc.life.until(({ event }) => event === 'exited');
+      const { code } = await happening(fc, 'exited');
       expect('the exit code', code, 0);
     },
   },
@@ -347,7 +360,7 @@ const LOGS: readonly Check[] = [
     async run({ platform }) {
       const fc = platform({ freeze: false });
       const { requestId } = await http(fc, { body: 'ok' });
-      await fc.life.until(({ event, line }) => event === 'log' && String(line).includes(requestId));
+      await printing(fc, `with ${requestId}`, line => line.includes(requestId));
     },
   },
   {
@@ -361,17 +374,17 @@ const LOGS: readonly Check[] = [
       const fc = platform({ freeze: false, environment: { SERVER_FC_LOG: 'on' }, initializer: { timeout: 10 } });
       const { requestId } = await invoke(fc, { body: 'ok' });
       for (const text of ['FC Initialize Start RequestId: ', `FC Invoke Start RequestId: ${requestId}`]) {
-        await fc.life.until(({ event, line }) => event === 'log' && String(line).startsWith(text));
+        await printing(fc, `that begins with ${text}`, line => line.startsWith(text));
       }
       const end = `FC Invoke End RequestId: ${requestId}`;
-      await fc.life.until(({ event, line }) => event === 'log' && String(line).startsWith(end));
+      await printing(fc, `that begins with ${end}`, line => line.startsWith(end));
     },
   },
 ];
 
 /** Freezes the one instance in the middle of a call, for so long. */
 async function standStill(fc: Platform, ms: number): Promise<void> {
-  await fc.life.until(({ event }) => event === 'request');
+  await happening(fc, 'request');
   await pause(300);
   const [instance] = fc.instances();
   instance?.freeze();
@@ -380,13 +393,14 @@ async function standStill(fc: Platform, ms: number): Promise<void> {
 }
 
 async function frozen(fc: Platform): Promise<void> {
-  await fc.life.until(({ event }) => event === 'frozen');
+  await happening(fc, 'frozen');
 }
 
 /** Calls a hook of the one instance, past the platform; gives the status. */
 async function hook(fc: Platform, method: string, path: '/initialize'): Promise<number> {
   const [instance] = fc.instances();
-  const response = await instance?.connections.exchange({
+  if (instance === undefined) return 0;
+  const exchange = instance.connections.exchange({
     method,
     path,
     headers: [
@@ -396,12 +410,13 @@ async function hook(fc: Platform, method: string, path: '/initialize'): Promise<
     ],
     signal: new AbortController().signal,
   });
-  response?.resume();
-  return response?.statusCode ?? 0;
+  const response = await within(WAIT_MS, exchange, `a head from ${path}`);
+  response.resume();
+  return response.statusCode ?? 0;
 }
 
 function accepts(host: string, port: number): Promise<boolean> {
-  return new Promise(done => {
+  const answer = new Promise<boolean>(done => {
     const socket = connect(port, host);
     socket.on('connect', () => {
       socket.destroy();
@@ -409,6 +424,7 @@ function accepts(host: string, port: number): Promise<boolean> {
     });
     socket.on('error', () => done(false));
   });
+  return within(WAIT_MS, answer, `an answer from ${host}:${port}`);
 }
 
 /** An instance's life, from its start to its end. */

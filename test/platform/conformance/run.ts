@@ -1,7 +1,7 @@
 import { createPlatform, type Platform } from '../platform.ts';
 import type { Flavour, FunctionOptions } from '../settings.ts';
 import { CALLS } from './calls.ts';
-import type { Check, Context } from './check.ts';
+import { type Check, type Context, within } from './check.ts';
 import { LIFE } from './life.ts';
 import { FLOWS } from './streams.ts';
 import type { Subject } from './subjects.ts';
@@ -19,6 +19,8 @@ export interface Result {
 
 /** Longest time of one check. */
 const CHECK_MS = 120_000;
+/** Longest time of a start or an end of instances; each step has less from FC. */
+const SCALE_MS = 120_000;
 /** They wait more than they compute. */
 const AT_A_TIME = 5;
 
@@ -47,7 +49,7 @@ export async function runChecks(
     });
   const shared = make({ instanceConcurrency: 200, initializer: { timeout: 10 }, maxInstances: 1 });
   // one that cannot start fails the checks that need it, each with the reason
-  await shared.scale(1).catch(() => {});
+  await within(SCALE_MS, shared.scale(1), 'an instance').catch(() => {});
 
   async function one(check: Check): Promise<Result> {
     const own: Platform[] = [];
@@ -62,15 +64,19 @@ export async function runChecks(
     };
     const begun = Date.now();
     let failure: string | undefined;
-    try {
-      await within(CHECK_MS, check.run(context));
-    } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
-    }
-    const result = { check, failure, ms: Date.now() - begun };
-    tell(result);
+    const attempt = async (ms: number, work: Promise<unknown>, what: string): Promise<void> => {
+      try {
+        await within(ms, work, what);
+      } catch (error) {
+        failure ??= error instanceof Error ? error.message : String(error);
+      }
+    };
+    await attempt(CHECK_MS, check.run(context), 'the check to end');
+    const ms = Date.now() - begun;
     for (const platform of own) for (const instance of platform.instances()) instance.thaw();
-    await Promise.all(own.map(platform => platform.stop()));
+    await attempt(SCALE_MS, Promise.all(own.map(platform => platform.stop())), 'its instances to end');
+    const result = { check, failure, ms };
+    tell(result);
     return result;
   }
 
@@ -90,18 +96,6 @@ export async function runChecks(
     known.filter(({ alone }) => alone === true),
     1,
   );
-  await shared.stop();
+  await within(SCALE_MS, shared.stop(), 'the shared instance to end');
   return results;
-}
-
-async function within(ms: number, promise: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no end within ${ms / 1000} s`)), ms);
-  });
-  try {
-    await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

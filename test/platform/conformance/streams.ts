@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { Platform } from '../platform.ts';
-import { type Check, expect, expectThat, http, pause, type Wish, whole, wishPath } from './check.ts';
+import { type Check, expect, expectThat, http, pause, WAIT_MS, type Wish, whole, wishPath, within } from './check.ts';
 
 const MIB = 1024 * 1024;
 /** Longer than the 5 s after which node:http, by default, closes an idle connection. */
@@ -36,7 +36,7 @@ const STREAMS: readonly Check[] = [
       const path = wishPath({ chunks: { count: 1, size: 1, every: 3000 } });
       const { body } = await shared.http({ method: 'GET', path });
       const begun = Date.now();
-      await once(body.resume(), 'end');
+      await within(WAIT_MS, once(body.resume(), 'end'), 'the end of the body');
       expectThat('a head long before a byte that comes 3 s after it', Date.now() - begun > 500, Date.now() - begun);
     },
   },
@@ -53,7 +53,7 @@ const STREAMS: readonly Check[] = [
       });
       const times: number[] = [];
       body.on('data', () => times.push(Date.now()));
-      await once(body, 'end');
+      await within(WAIT_MS, once(body, 'end'), 'the end of the body');
       const [first = 0] = times;
       expectThat('three chunks, 1.5 s apart', (times[times.length - 1] ?? 0) - first > 700, times);
     },
@@ -260,7 +260,7 @@ async function withSocket<T>(fc: Platform, use: (socket: Socket) => Promise<T>):
   const socket = instance.connections.open();
   socket.on('error', () => {});
   try {
-    await once(socket, 'connect');
+    await within(WAIT_MS, once(socket, 'connect'), 'a connection');
     return await use(socket);
   } finally {
     socket.destroy();
@@ -268,10 +268,10 @@ async function withSocket<T>(fc: Platform, use: (socket: Socket) => Promise<T>):
   }
 }
 
-/** Resolves with what has come since, when it matches. @throws {Error} the other side has closed before. */
+/** Resolves with what has come since, when it matches. @throws {Error} the other side has closed before, or is late. */
 function until(socket: Socket, wanted: RegExp): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let received = '';
+  let received = '';
+  const match = new Promise<string>((resolve, reject) => {
     const onData = (chunk: Buffer): void => {
       received += chunk.toString('latin1');
       if (!wanted.test(received)) return;
@@ -294,6 +294,7 @@ function until(socket: Socket, wanted: RegExp): Promise<string> {
     socket.on('close', onClose);
     socket.resume();
   });
+  return within(WAIT_MS, match, `${wanted} on the connection`);
 }
 
 /** Streams and connections. */
