@@ -6,27 +6,54 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Longest run of a file, ms: what it has left behind must not keep the others from running. */
-const FILE_MS = 900_000;
+/** Longest run of a file, ms: a test that hangs has had its own deadline by then, and has a name. */
+const FILE_MS = 600_000;
+/** So long it may live on after its last test, ms. */
+const AFTER_MS = 30_000;
+/** So long it has to end its children, ms. */
+const GRACE_MS = 5000;
 const AT_A_TIME = 2;
 
-/** Runs a file's tests. Gives their counts and what was printed; a run that ends without counts has failed. */
+/**
+ * Runs a file's tests. Gives their counts and what was printed; a run that ends without counts, or not by itself,
+ * has failed.
+ */
 function runFile(node, file, env) {
   return new Promise(done => {
     const pattern = `^${file.replace(/\W/g, '\\$&')}$`;
     const child = spawn(node, ['node_modules/uvu/bin.js', 'dist-test', pattern], {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: FILE_MS,
-      killSignal: 'SIGKILL',
     });
     let output = '';
-    child.stdout.on('data', text => (output += text));
+    let isLate = false;
+    let timer = setTimeout(end, FILE_MS, `no end within ${FILE_MS / 1000} s`);
+
+    function end(why) {
+      isLate = true;
+      output += `\n${file}: ${why}\n`;
+      child.kill('SIGTERM');
+      timer = setTimeout(() => {
+        child.kill('SIGKILL');
+        // a child that it has left behind may hold them open
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }, GRACE_MS);
+    }
+
+    child.stdout.on('data', text => {
+      output += text;
+      if (isLate || !/^ +Duration:/m.test(output)) return;
+      clearTimeout(timer);
+      timer = setTimeout(end, AFTER_MS, `no end within ${AFTER_MS / 1000} s of its last test`);
+    });
     child.stderr.on('data', text => (output += text));
     child.on('close', code => {
+      clearTimeout(timer);
       const count = name => Number(new RegExp(`^ +${name}: +(\\d+)`, 'm').exec(output)?.[1] ?? 0);
       const failed = count('Total') - count('Passed') - count('Skipped');
-      done({ passed: count('Passed'), failed: Math.max(failed, code === 0 && count('Total') > 0 ? 0 : 1), output });
+      const isWhole = code === 0 && count('Total') > 0 && !isLate;
+      done({ passed: count('Passed'), failed: Math.max(failed, isWhole ? 0 : 1), output });
     });
   });
 }
