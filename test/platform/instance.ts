@@ -430,8 +430,9 @@ async function freePort(): Promise<number> {
     nextPort = nextPort >= 30_000 ? 10_000 : nextPort + 1;
     const port = nextPort;
     const server = createServer();
-    const free = await new Promise<boolean>(done => {
-      server.on('error', () => done(false));
+    const free = await new Promise<boolean>((done, fail) => {
+      // what is no matter of the port would be one of every next
+      server.on('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? done(false) : fail(error)));
       server.listen(port, () => done(true));
     });
     if (!free) continue;

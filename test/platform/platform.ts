@@ -199,7 +199,10 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
   async function launch(): Promise<Instance> {
     taken += 1;
     if (taken > 1) tell('scaled', { instances: taken });
-    const instance = await startInstance(settings, tell);
+    const instance = await startInstance(settings, tell).catch(error => {
+      taken -= 1;
+      throw error;
+    });
     instances.add(instance);
     if (stopped) instance.stop('deleted');
     instance.exited.then(() => {

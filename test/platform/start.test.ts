@@ -1,5 +1,6 @@
+import { Server } from 'node:net';
 import * as assert from 'uvu/assert';
-import { suite, temporary, write } from '../helpers.ts';
+import { suite, temporary, within, write } from '../helpers.ts';
 import { envelope, eventsOf, type Order, type StandIn, seen, standIn, told, whole, withFc } from './stand-in.ts';
 
 const start = suite('platform: start');
@@ -54,6 +55,21 @@ for (const [what, options, code, message] of FAILURES) {
     });
   });
 }
+
+start('should look for a port no longer when no port would do, and give the place back', async () => {
+  await withFc({ maxInstances: 1 }, async fc => {
+    const { listen } = Server.prototype;
+    Server.prototype.listen = function (): Server {
+      process.nextTick(() => this.emit('error', Object.assign(new Error('no more files'), { code: 'EMFILE' })));
+      return this;
+    };
+    const call = fc.invoke();
+    Server.prototype.listen = listen;
+    const error = await within(2000, call, 'the error').catch(error => error);
+    assert.is(error.message, 'no more files');
+    assert.is((await whole(fc.invoke())).status, 200);
+  });
+});
 
 start('should give the container FC’s variables, and of the machine’s own only the usual', async () => {
   process.env['CANARY'] = 'of this machine';
