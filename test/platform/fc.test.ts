@@ -21,7 +21,7 @@ import {
 import { deployment } from './deploy.ts';
 import { helpText, readFlags } from './flags.ts';
 import type { LifeEvent } from './life.ts';
-import { holders } from './processes.ts';
+import { holders, signalAll } from './processes.ts';
 import { createReport, type Report } from './report.ts';
 import { SWITCHES } from './settings.ts';
 
@@ -94,12 +94,15 @@ const instancesOf = ({ events }: Command): string[] => [
   ...new Set(events().flatMap(({ instance }) => (instance === undefined ? [] : [String(instance)]))),
 ];
 
+/** Its containers' processes. */
+const leftBy = (command: Command): number[] => instancesOf(command).flatMap(id => holders('FC_INSTANCE_ID', id));
+
 function assertNothingLeft(command: Command): void {
-  for (const instance of instancesOf(command)) assert.equal(holders('FC_INSTANCE_ID', instance), []);
+  assert.equal(leftBy(command), []);
 }
 
 function killLeftovers(command: Command): void {
-  for (const pid of instancesOf(command).flatMap(id => holders('FC_INSTANCE_ID', id))) process.kill(pid, 'SIGKILL');
+  signalAll(leftBy(command), 'SIGKILL');
 }
 
 /** Flags for the server above. */
@@ -206,7 +209,8 @@ fc('should wait for what is in flight, and kill at a second Ctrl-C', async () =>
     assert.is((await command.event('quitting'))['inFlight'], 1);
     command.process.kill('SIGINT');
     assert.is(await within(20_000, command.exit, 'the end'), 130);
-    assertNothingLeft(command);
+    // killed is not yet gone
+    await eventually('the end of all processes', async () => leftBy(command).length === 0);
     client.socket.destroy();
   });
 });
