@@ -4,6 +4,7 @@ import type { Config } from './config.ts';
 import type { Code, GatewayError } from './errors.ts';
 import type { Log } from './log.ts';
 import type { Cancellation } from './signal.ts';
+import type { Table } from './table.ts';
 import type { Target } from './target.ts';
 
 /** What FC asks for with a request: one of its lifecycle hooks, an event invoke, or an HTTP trigger. */
@@ -24,7 +25,7 @@ export interface Gateway {
   /** True from SIGTERM or `/pre-stop` on: new invocations are refused. */
   draining: boolean;
   /** Invocations that were let in and have not been answered to the end. */
-  readonly invocations: Set<Exchange>;
+  readonly invocations: Table<Exchange>;
   /** Refuses new invocations, and resolves when those in flight are answered or `drainTimeout` has passed. */
   drain(): Promise<void>;
   /** Ends the process, with 0. */
@@ -46,6 +47,8 @@ export interface Exchange {
   readonly deadline: number;
   /** Fires with a GatewayError when the client has gone or the gateway gave up. */
   readonly cancellation: Cancellation;
+  /** Its number among the invocations, once it is let in; 0 before. */
+  invocation: number;
   /** What runs, once it is known: `NAME` of a function or `service:NAME`. */
   function: string;
   bytesIn: number;

@@ -19,7 +19,7 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
     throw new GatewayError('OVERLOADED', `expected at most ${config.maxConcurrency} invocations in flight`);
   }
   // only now: refusals must not take the place of those that could be served
-  invocations.add(exchange);
+  exchange.invocation = invocations.add(exchange);
   limitBody(exchange, config.maxBody);
   const target = gateway.router(exchange);
   exchange.function = formatTarget(target);

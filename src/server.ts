@@ -13,6 +13,7 @@ import type { Profile } from './profile.ts';
 import { respondError } from './respond.ts';
 import { createRouter, kindOf, pathOf, urlOf } from './router.ts';
 import { Cancellation } from './signal.ts';
+import { Table } from './table.ts';
 
 /** 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight. */
 const MAX_HEADER_BYTES = 64 * 1024;
@@ -55,7 +56,7 @@ export function createGateway(
     }),
     router: createRouter(profile, config.agent === 'local'),
     draining: false,
-    invocations: new Set(),
+    invocations: new Table(),
     drain: () => drain(gateway),
     stop,
   };
@@ -116,6 +117,7 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
     startedAt: now(),
     deadline: Date.now() + timeout * 1000,
     cancellation: new Cancellation(),
+    invocation: 0,
     function: '',
     bytesIn: 0,
     bytesOut: 0,
@@ -140,7 +142,7 @@ function open(gateway: Gateway, exchange: Exchange): void {
 
 function close(gateway: Gateway, exchange: Exchange): void {
   const { req, res, cancellation, requestId, error } = exchange;
-  gateway.invocations.delete(exchange);
+  gateway.invocations.delete(exchange.invocation);
   const isGone = error === undefined && !res.writableFinished;
   if (isGone) cancellation.abort(new GatewayError('CLIENT_GONE', 'the client left'));
 
@@ -178,7 +180,7 @@ function isHealthCheck({ req, url, kind }: Exchange, path: string | undefined): 
 
 /** Answers bytes that are no HTTP request. A connection that breaks (FC's TCP probe ends so) is no news. */
 function refuse(gateway: Gateway, error: NodeJS.ErrnoException, socket: Duplex): void {
-  const isBusy = [...gateway.invocations].some(({ req }) => req.socket === socket);
+  const isBusy = gateway.invocations.values().some(({ req }) => req.socket === socket);
   if (error.code === 'ECONNRESET' || !socket.writable || isBusy) {
     socket.destroy();
     return;
@@ -199,7 +201,7 @@ function drain(gateway: Gateway): Promise<void> {
   const { config, log } = gateway;
   gateway.draining = true;
   // those of now: what comes later is refused, and must not be waited for
-  const pending = new Set(gateway.invocations);
+  const pending = new Set(gateway.invocations.values());
   return new Promise(resolve => {
     const timer = setTimeout(() => {
       log.warn('drain timeout passed', { invocations: pending.size });

@@ -64,7 +64,7 @@ waiting('should let an invocation wait, its body unread, until there is an agent
   await withGateway([], async ({ port, gateway, setAgent }) => {
     const reply = ask(port, { path: '/x', body: 'ping' });
     while (gateway.invocations.size === 0) await new Promise(done => setImmediate(done));
-    const [exchange] = gateway.invocations;
+    const [exchange] = gateway.invocations.values();
     assert.is(exchange?.bytesIn, 0);
     setAgent(
       agentOf(async (_, body) => {
@@ -212,7 +212,7 @@ seam('should be drained of the calls in flight, and not wait for those that came
     setAgent(agentOf(async () => answer(body)));
     const { reply } = open(port, {});
     await within(5000, reply, 'the head');
-    const [inFlight] = gateway.invocations;
+    const [inFlight] = gateway.invocations.values();
     assert.is((await ask(port, { path: '/health' })).status, 200);
     const drained = gateway.drain();
     assert.is((await ask(port, { path: '/health' })).status, 503);

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { Table } from '../table.ts';
 import { connectionError, H2Error } from './error.ts';
 import * as ErrorCode from './error-code.ts';
 import {
@@ -157,7 +158,7 @@ export function openConnection(
   maxRequests: number = MAX_REQUESTS,
 ): Connection {
   let state: ConnectionState = 'connecting';
-  const streams = new Map<number, Stream>();
+  const streams = new Table<Stream>();
   let nextId = 1;
   /** Streams that we reset: the peer may not know yet, so what still comes for them is no fault. */
   const abandoned = new Set<number>();
@@ -571,7 +572,7 @@ export function openConnection(
       state = 'draining';
       events.onDraining();
     }
-    for (const stream of [...streams.values()]) {
+    for (const stream of streams.values()) {
       if (stream.id > lastId) fail(stream, new H2Error(code, 'stream refused: the peer goes away', 'peer', true));
     }
     // after an error the peer must close (RFC 9113 §5.4.1), but node:http2 leaves its socket open
@@ -620,7 +621,7 @@ export function openConnection(
     }
     state = 'closed';
     unsent = [];
-    for (const stream of [...streams.values()]) fail(stream, error);
+    for (const stream of streams.values()) fail(stream, error);
     events.onClose(error);
   }
 

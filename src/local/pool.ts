@@ -125,12 +125,16 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
       const replica = idlest();
       if (replica === undefined) break;
       queue.delete(call);
-      clearTimeout(idleTimers.get(replica));
-      replica.invoke(call);
+      serve(replica, call);
     }
     if (queue.size === 0) return;
     let starting = replicas.filter(item => item.state === 'starting').length;
     while (queue.size > starting * maxActive && replicas.length < limit && tryStart()) starting++;
+  }
+
+  function serve(replica: Replica, call: Call): void {
+    clearTimeout(idleTimers.get(replica));
+    replica.invoke(call);
   }
 
   function idlest(): Replica | undefined {
@@ -174,12 +178,16 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
   return {
     invoke(body, metadata) {
       return new Promise((resolve, reject) => {
-        const isFree = idlest() !== undefined;
-        if (!isFree && failsFast && replicas.length >= limit) {
+        const replica = idlest();
+        if (replica === undefined && failsFast && replicas.length >= limit) {
           reject(error('NO_WORKER', `all ${limit} workers are busy`));
           return;
         }
         const call = createCall(body, metadata, resolve, reject);
+        if (replica !== undefined) {
+          serve(replica, call);
+          return;
+        }
         call.release = () => queue.delete(call);
         call.onDeadline = () => error('QUEUE_TIMEOUT', 'no worker was free before the deadline');
         queue.add(call);

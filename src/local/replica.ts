@@ -2,6 +2,7 @@ import { GatewayError } from '../errors.ts';
 import { Inlet } from '../inlet.ts';
 import type { Log } from '../log.ts';
 import { WORKER_DEFAULTS } from '../profile.ts';
+import { Table } from '../table.ts';
 import type { Call } from './call.ts';
 import { createOutlet, type Outlet, sendBody } from './channel.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker } from './messages.ts';
@@ -58,8 +59,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   const { profile } = spec;
   const what = `function ${JSON.stringify(profile.name)}`;
   const itself = `the worker of ${what}`;
-  const entries = new Map<number, Entry>();
-  let lastId = 0;
+  let entries = new Table<Entry>();
   let state: Replica['state'] = 'starting';
   let wasReady = false;
   let failure: GatewayError | undefined;
@@ -118,8 +118,8 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     // first of all: a slot that becomes free here must not be taken again
     state = 'ending';
     let error = failure ?? new GatewayError('WORKER_EXITED', `${itself} exited`, `exit code ${code}`);
-    for (const entry of [...entries.values()]) fail(entry, error);
-    entries.clear();
+    for (const entry of entries.values()) fail(entry, error);
+    entries = new Table();
     if (!wasReady && error.code === 'WORKER_EXITED') {
       error = new GatewayError('INITIALIZER_FAILED', `${itself} died before it was ready`, error);
     }
@@ -174,7 +174,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
       }
       case 'cancelled':
         entry.isHeard = true;
-        if (state === 'silent' && ![...entries.values()].some(isUnheard)) {
+        if (state === 'silent' && !entries.values().some(isUnheard)) {
           state = 'ready';
           events.onRelease();
         }
@@ -210,7 +210,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     const left = Math.max(BLOCKED_MS, entry.call.metadata.deadline - Date.now());
     if (left === BLOCKED_MS && state === 'ready') state = 'silent';
     const judge = (): void => {
-      if (entry.isHeard || !entries.has(id)) release(id);
+      if (entry.isHeard || entries.get(id) === undefined) release(id);
       else kill(new GatewayError('WORKER_EXITED', `${itself} was ended: it blocked its event loop`));
     };
     // who is late itself first takes the messages that have come: the worker may have heard in time
@@ -245,7 +245,6 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
       return entries.size;
     },
     invoke(call) {
-      const id = ++lastId;
       const { url, method, headers, baggage } = call.metadata;
       const head: InvokeHead = { url, method, headers, baggage };
       let isHeadOut = false;
@@ -265,7 +264,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
         timer: undefined,
         stopBody: () => {},
       };
-      entries.set(id, entry);
+      const id = entries.add(entry);
       call.release = () => cancel(id);
       call.onDeadline = () => new GatewayError('TIMEOUT', `${what} gave no answer by the deadline`);
       entry.stopBody = sendBody(call.body, outlet, send);

@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
+import { Table } from '../table.ts';
 import { type Context, createContext } from './context.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker, WorkerInit } from './messages.ts';
 import { IncomingMessage, ServerResponse } from './nodejs.ts';
@@ -37,7 +38,7 @@ export async function runWorker(): Promise<void> {
   // the function's arguments are its own
   process.argv.length = 2;
   const init = workerData as WorkerInit;
-  const calls = new Map<number, Call>();
+  const calls = new Table<Call>();
   let handler: Handler;
   const post = (message: FromWorker): void => port.postMessage(message);
   /** A piece has a memory of its own, so it is handed over and not copied once more. */

@@ -5,6 +5,7 @@ import type { Log } from '../log.ts';
 import { createUrls, type Urls } from '../noslate/urls.ts';
 import { untilWarm } from '../noslate/warm.ts';
 import { EMPTY_PROFILE, type Profile } from '../profile.ts';
+import { Table } from '../table.ts';
 import { describeTarget, type Target } from '../target.ts';
 import { type Call, startCall } from './call.ts';
 import { loadClient } from './client.ts';
@@ -22,7 +23,7 @@ import { createProfiles } from './profiles.ts';
 export function createSdkAgent(noslatePath: string, log: Log): Agent {
   const client = loadClient(noslatePath);
   const profiles = createProfiles(client, log);
-  const calls = new Set<Call>();
+  const calls = new Table<Call>();
   const warmings = new Set<Promise<void>>();
   const stopping = new GatewayError('DRAINING', 'the instance is stopping');
   let onClose: () => void = () => {};
@@ -51,8 +52,8 @@ export function createSdkAgent(noslatePath: string, log: Log): Agent {
       roundTrip: () => client.checkDataPlaneHealth(),
       isReturning: () => isRegistered && profiles.isReturning(),
     };
-    const call = startCall(describeTarget(target), line, body, metadata, () => calls.delete(call));
-    calls.add(call);
+    const call = startCall(describeTarget(target), line, body, metadata, () => calls.delete(id));
+    const id = calls.add(call);
     return call.response;
   }
 
@@ -84,7 +85,7 @@ export function createSdkAgent(noslatePath: string, log: Log): Agent {
       isClosed = true;
       onClose();
       profiles.close();
-      for (const call of calls) call.fail(stopping);
+      for (const call of calls.values()) call.fail(stopping);
       await Promise.allSettled([client.close(), ...warmings]);
     },
   };
