@@ -6,6 +6,9 @@ import { ask, cpuSeconds, stop } from './process.mjs';
 /** Longest run of a load besides its own time, ms. */
 const GRACE_MS = 60_000;
 
+/** How often autocannon looks whether it is done, ms: by default once a second, and a load takes no less. */
+const SAMPLE_MS = 50;
+
 const require = createRequire(import.meta.url);
 const AUTOCANNON = require.resolve('autocannon/autocannon.js');
 
@@ -21,13 +24,13 @@ function shuffled(items) {
  * Measures each once a round, in an order of chance, and once before to warm up. Gives, by measure and by name, one
  * sample for each round.
  *
- * @param measure - gives values by measure.
+ * @param measure - gives values by measure. Told that it is to warm up, it may be short.
  */
 export async function interleave(rounds, names, measure) {
   const samples = {};
   for (let round = 0; round <= rounds; round++) {
     for (const name of shuffled(names)) {
-      const taken = await measure(name);
+      const taken = await measure(name, round === 0);
       if (round === 0) continue;
       for (const [key, value] of Object.entries(taken)) {
         samples[key] ??= Object.fromEntries(names.map(each => [each, []]));
@@ -59,7 +62,7 @@ export async function stopAll(started) {
  */
 export async function load(port, { connections, body, path = '/', headers = {}, seconds, amount }) {
   const limit = seconds === undefined ? ['-a', amount] : ['-d', seconds];
-  const options = ['-j', '-c', connections, ...limit, '-m', 'POST', ...(body.length > 0 ? ['-b', body] : [])];
+  const options = ['-j', '-L', SAMPLE_MS, '-c', connections, ...limit, '-m', 'POST', ...(body.length > 0 ? ['-b', body] : [])];
   for (const [name, value] of Object.entries({ 'content-type': 'text/plain', ...headers }))
     options.push('-H', `${name}=${value}`);
   const args = [...options.map(String), `http://127.0.0.1:${port}${path}`];
