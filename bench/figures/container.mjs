@@ -1,0 +1,283 @@
+// How soon a container answers: start.sh with Noslate as shipped, and warmed as in our image, by share of a vCPU.
+// Noslate is that of NOSLATE_PATH, or stand-ins that load its dependencies.
+import { execFileSync, spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { createRequire } from 'node:module';
+import { connect } from 'node:net';
+import { join, resolve } from 'node:path';
+import { createFamily, createGroup, proportionalMemory } from '../cpu.mjs';
+import { folder } from '../planes.mjs';
+import { freePort, within } from '../process.mjs';
+import { interleave, say } from '../run.mjs';
+
+/** Longest start or end, ms. */
+const LAST_MS = 120_000;
+/** Between two looks at what has no event, ms. */
+const LOOK_MS = 1;
+
+/** After this a program has let go of what it was read from. */
+const SETTLED_MS = 12_000;
+
+/** What Noslate's programs load, for stand-ins of their weight. */
+const TREE = 'bench/noslate';
+
+const code = join(folder, 'code');
+
+/** Noslate's folder, if it has its programs, and not its SDK alone. */
+const { NOSLATE_PATH } = process.env;
+const ownPath = NOSLATE_PATH && existsSync(join(NOSLATE_PATH, 'bin/data_plane')) ? resolve(NOSLATE_PATH) : undefined;
+export const kind = ownPath === undefined ? 'stand-ins for Noslate' : 'Noslate';
+
+/** A data plane's double answers this by itself: its workers only start. */
+const NAME = ownPath === undefined ? '@hello' : 'hello';
+const FUNCTION = "exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end('hello'); };\n";
+const PROFILE = {
+  name: NAME,
+  runtime: 'nodejs',
+  url: './hello',
+  handler: 'index.handler',
+  signature: '1',
+  worker: { reservationCount: 1 },
+};
+
+/** What is started. */
+const COLUMNS = {
+  shipped: { title: 'container, as shipped' },
+  warmed: { title: 'container, warmed', isOurs: true },
+  server: { title: 'the server alone', isOurs: true },
+};
+
+/** Lays out what the image has, and warms it as the Dockerfile does. Gives NOSLATE_PATH. */
+export function layOut() {
+  mkdirSync(join(code, 'hello'), { recursive: true });
+  cpSync('dist/warm', join(code, 'warm'), { recursive: true });
+  cpSync('dist/server.js', join(code, 'server.js'));
+  cpSync('start.sh', join(code, 'start.sh'));
+  writeFileSync(join(code, 'hello/index.js'), FUNCTION);
+  writeFileSync(join(code, 'noslate.json'), JSON.stringify({ functions: [PROFILE] }));
+  const path = ownPath ?? installStandIns();
+  const env = { PATH: process.env.PATH, NOSLATE_PATH: path };
+  const said = execFileSync(process.execPath, [join(code, 'warm/make.js')], { env, encoding: 'utf8' });
+  say(said.trimEnd());
+  return path;
+}
+
+function installStandIns() {
+  if (!existsSync(join(TREE, 'node_modules'))) {
+    const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund'];
+    execFileSync('npm', args, { cwd: TREE, stdio: ['ignore', 2, 2] });
+  }
+  const path = join(folder, 'noslate');
+  // not imported above: it is built first
+  createRequire(import.meta.url)(resolve('dist-test/container/noslate/index.js')).installNoslate(path, TREE);
+  return path;
+}
+
+/** MB that the image grows by. */
+export function growthOfImage() {
+  const files = readdirSync(join(code, 'warm')).map(name => join(code, 'warm', name));
+  return files.reduce((sum, file) => sum + statSync(file).size / 1e6, 0);
+}
+
+/** Whether there can be a limit; says so when not. */
+function canLimit() {
+  try {
+    createGroup(1).remove();
+    return true;
+  } catch (error) {
+    say(`container: no limit of CPU, ${error.message}`);
+    return false;
+  }
+}
+
+function environment(path, workdir, more) {
+  return {
+    PATH: process.env.PATH,
+    NOSLATE_PATH: path,
+    NOSLATE_BIN: join(path, 'bin'),
+    NOSLATE_WORKDIR: workdir,
+    NOSLATED_WORKDIR: join(workdir, 'noslated'),
+    TURF_WORKDIR: join(workdir, 'turf'),
+    NOSLATE_LOGDIR: join(workdir, 'logs'),
+    SERVER_PATH: code,
+    SERVER_LOG: 'off',
+    DISABLE_INSPECTOR: 'true',
+    ...more,
+  };
+}
+
+/** Resolves when a port of the loopback, or a socket's file, accepts. */
+function accepts(where) {
+  return new Promise(done => {
+    const attempt = () => {
+      const socket = connect(where, () => done(socket.destroy()));
+      socket.on('error', () => setTimeout(attempt, LOOK_MS));
+    };
+    attempt();
+  });
+}
+
+/** The status of an answer, once it is there to the end. */
+function ask(port, method, path, headers) {
+  return new Promise((done, fail) => {
+    const call = request({ host: '127.0.0.1', port, method, path, headers }, response => {
+      response.resume();
+      response.on('end', () => done(response.statusCode));
+    });
+    call.on('error', fail);
+    call.end();
+  });
+}
+
+/** Groups with processes, which end with us. */
+const running = new Set();
+process.on('exit', () => {
+  for (const group of running) killAll(group);
+});
+
+function killAll(group) {
+  for (const pid of group.pids()) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // it has ended by itself
+    }
+  }
+}
+
+/**
+ * Starts a command in a group; `end` ends it and all that it has left in the group.
+ *
+ * @param cpus - its share, vCPUs; undefined for no limit.
+ */
+function launch(cpus, command, env) {
+  const group = cpus === undefined ? createFamily() : createGroup(cpus);
+  const usedBefore = group.used();
+  const [shell, ...args] = [...group.enter, ...command];
+  const begun = process.hrtime.bigint();
+  const child = spawn(shell, args, { env, cwd: code, stdio: 'ignore' });
+  group.lead(child.pid);
+  running.add(group);
+  const ended = new Promise(done => child.on('exit', done));
+  return {
+    elapsed: () => Number(process.hrtime.bigint() - begun) / 1e6,
+    used: () => group.used() - usedBefore,
+    memory: () => proportionalMemory(group.pids()),
+    async end() {
+      child.kill('SIGTERM');
+      await within(LAST_MS, ended, 'the end');
+      while (group.pids().length > 0) {
+        killAll(group);
+        await new Promise(done => setTimeout(done, LOOK_MS));
+      }
+      running.delete(group);
+      group.remove();
+    },
+  };
+}
+
+/** ms from the start of the server alone to its open port. */
+async function startServer(path, cpus) {
+  const port = await freePort();
+  const env = environment(path, mkdtempSync(join(folder, 'work-')), { SERVER_PORT: String(port) });
+  const server = launch(cpus, [join(path, 'bin/node'), join(code, 'server.js')], env);
+  await within(LAST_MS, accepts(port), 'the port');
+  const open = server.elapsed();
+  await server.end();
+  return { open };
+}
+
+/**
+ * One start: ms to the open port, to `/initialize` and to the first reply; CPU in ms, memory in MiB by then.
+ *
+ * @param settled - when the memory is to be read, ms after that.
+ */
+async function startContainer(path, cpus, isWarm, settled = 0) {
+  const port = await freePort();
+  const more = { SERVER_PORT: String(port), SERVER_WARM: isWarm ? '1' : '0' };
+  const env = environment(path, mkdtempSync(join(folder, 'work-')), more);
+  const container = launch(cpus, [join(code, 'start.sh')], env);
+  await within(LAST_MS, accepts(port), 'the port');
+  const open = container.elapsed();
+  const headers = { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': LAST_MS / 1000 };
+  const status = await within(LAST_MS, ask(port, 'POST', '/initialize', headers), '/initialize');
+  const initialized = container.elapsed();
+  const reply = await within(LAST_MS, ask(port, 'GET', '/', {}), 'a reply');
+  const replied = container.elapsed();
+  const used = container.used();
+  await new Promise(done => setTimeout(done, settled));
+  const memory = container.memory();
+  await container.end();
+  if (status !== 200 || reply !== 200) throw new Error(`/initialize: ${status}, the function: ${reply}`);
+  return { open, initialized, replied, used, memory };
+}
+
+/** CPU of a data plane alone until its socket accepts, ms. */
+async function startPlane(path, cpus, isWarm) {
+  const workdir = mkdtempSync(join(folder, 'work-'));
+  for (const name of ['noslated/socks', 'logs', 'turf']) mkdirSync(join(workdir, name), { recursive: true });
+  const pack = join(code, 'warm/data_plane.pack');
+  // as start.sh does
+  const preload = isWarm ? ['-r', join(code, 'warm/preload.js'), '--min-semi-space-size=16'] : [];
+  const env = environment(path, workdir, isWarm ? { NOSLATE_FC_WARM: `use:${pack}` } : {});
+  const plane = launch(cpus, [join(path, 'bin/node'), ...preload, join(path, 'bin/data_plane')], env);
+  await within(LAST_MS, accepts(join(workdir, 'noslated/socks/dp-0.sock')), 'the socket');
+  const used = plane.used();
+  await plane.end();
+  return { used };
+}
+
+/** CPU of a data plane alone, as shipped and warmed. */
+async function planes(path, rounds, cpus) {
+  const { used } = await interleave(rounds, ['shipped', 'warmed'], name => startPlane(path, cpus, name === 'warmed'));
+  const title = 'data plane alone, CPU until its socket accepts';
+  return { id: 'container-plane', title, unit: 'ms', digits: 0, columns: COLUMNS, samples: used };
+}
+
+/** Starts of the whole, and of the server alone, each once a round. */
+async function starts(path, rounds, cpus) {
+  const found = await interleave(rounds, Object.keys(COLUMNS), name =>
+    name === 'server' ? startServer(path, cpus) : startContainer(path, cpus, name === 'warmed'),
+  );
+  const [share, id] = cpus === undefined ? ['no limit', 'free'] : [`${cpus} vCPU`, String(cpus)];
+  const table = (key, what, unit) => ({
+    id: `container-${id}-${key}`,
+    title: `${what}, ${share}`,
+    unit,
+    digits: 0,
+    columns: COLUMNS,
+    samples: found[key],
+  });
+  return [
+    table('open', 'start → port open', 'ms'),
+    table('initialized', 'start → /initialize answered', 'ms'),
+    table('replied', 'start → first reply', 'ms'),
+    table('used', 'CPU until then, all processes', 'ms'),
+    table('memory', 'memory then, all processes', 'MiB'),
+  ];
+}
+
+/** Memory some time after the first reply, MiB, as shipped and warmed. */
+export async function settledMemory(path, cpus) {
+  const rest = isWarm => startContainer(path, cpus, isWarm, SETTLED_MS);
+  const [shipped, warmed] = [await rest(false), await rest(true)];
+  return { seconds: SETTLED_MS / 1000, shipped: shipped.memory, warmed: warmed.memory };
+}
+
+/**
+ * Starts containers at each share of the CPUs, or without limit where none can be set.
+ *
+ * @param cpus - shares in vCPUs, the largest first.
+ * @param path - what `layOut` gave.
+ */
+export async function container({ rounds, cpus }, _planes, path = layOut()) {
+  const shares = canLimit() ? cpus : [undefined];
+  say(`container: CPU of a data plane alone, ${rounds} rounds, ${kind}`);
+  const tables = [await planes(path, rounds, shares[0])];
+  for (const share of shares) {
+    say(`container: start.sh → first reply, ${rounds} rounds, ${share ?? 'all'} vCPU`);
+    tables.push(...(await starts(path, rounds, share)));
+  }
+  return { tables, curves: [] };
+}
