@@ -1,36 +1,40 @@
 // Measures the gateway beside its floors and its rivals, in one run.
 //
 //   npm run bench                    all of it; writes results/ and REPORT.md
-//   npm run bench -- cold stream     parts: cold, load, stream, growth, micro
+//   npm run bench -- cold stream     parts: cold, container, load, stream, growth, micro
 //   npm run bench -- --quick         to see that it runs: few and short rounds, nothing written
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { cold } from './figures/cold.mjs';
+import { container } from './figures/container.mjs';
 import { growth } from './figures/growth.mjs';
 import { load } from './figures/load.mjs';
 import { micro } from './figures/micro.mjs';
 import { stream } from './figures/stream.mjs';
 import { prepare } from './prepare.mjs';
 import { showParts, showTables, writeReport } from './report.mjs';
+import { say } from './run.mjs';
 import { targets } from './targets.mjs';
 
 const MIB = 1024 * 1024;
-const PARTS = { cold, load, stream, growth, micro };
+const PARTS = { cold, container, load, stream, growth, micro };
 /** Without these no report is made: the README shows them. */
 const REPORTED = ['cold', 'load'];
 const FULL = {
   cold: { rounds: 11 },
-  load: { rounds: 3, seconds: 1, warm: 10_000 },
-  stream: { rounds: 2, bytes: 1024 * MIB, stallMs: 5000, streams: 500 },
-  growth: { amount: 3000 },
+  container: { rounds: 5, cpus: [1] },
+  load: { rounds: 3, seconds: 0.8, warm: 10_000, paced: { rounds: 3, seconds: 1 } },
+  stream: { rounds: 3, bytes: 1024 * MIB, stallMs: 5000, streams: 500 },
+  growth: { rounds: 3, amount: 3000 },
   micro: {},
 };
 const QUICK = {
   cold: { rounds: 1 },
-  load: { rounds: 1, seconds: 0.5, warm: 500 },
+  container: { rounds: 1, cpus: [1] },
+  load: { rounds: 1, seconds: 0.5, warm: 500, paced: { rounds: 1, seconds: 0.5 } },
   stream: { rounds: 1, bytes: 32 * MIB, stallMs: 500, streams: 20 },
-  growth: { amount: 500 },
+  growth: { rounds: 1, amount: 500 },
   micro: {},
 };
 
@@ -45,13 +49,16 @@ const parts = positionals.length === 0 ? Object.keys(PARTS) : positionals;
 
 const planes = await prepare();
 const begun = new Date();
-const results = { tables: [], curves: [], micro: {} };
+const results = { seconds: {}, tables: [], curves: [], micro: {} };
 for (const part of parts) {
+  const since = performance.now();
   const { tables, curves, ns = {} } = await PARTS[part]((values.quick ? QUICK : FULL)[part], planes);
   results.tables.push(...tables);
   results.curves.push(...curves);
   Object.assign(results.micro, ns);
+  results.seconds[part] = (performance.now() - since) / 1000;
   console.log(part === 'micro' ? showParts(ns) : showTables(tables));
+  say(`${part}: took ${results.seconds[part].toFixed(0)} s`);
 }
 const version = folder => JSON.parse(readFileSync(`${folder}/package.json`, 'utf8')).version;
 const { dependencies } = JSON.parse(readFileSync('bench/package.json', 'utf8'));

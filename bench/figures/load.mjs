@@ -15,6 +15,8 @@ const CASES = [
   [32, 64 * KIB, false],
   [32, KIB, true],
 ];
+/** Of a round's time: what each case warms up by, after the requests that have warmed up all. */
+const WARM_SHARE = 1 / 4;
 /** A rate that all targets can answer, requests a second. */
 const RATE = 1000;
 
@@ -30,10 +32,9 @@ export async function startWarm(names, amount) {
 
 /** Sends as fast as each answers. */
 export function atFullSpeed(started, names, rounds, options) {
-  return interleave(rounds, names, async name => {
-    const { answered, seconds, latency, cpu } = await charge(started[name], () =>
-      generate(started[name].port, options),
-    );
+  return interleave(rounds, names, async (name, isWarmUp) => {
+    const run = { ...options, seconds: options.seconds * (isWarmUp ? WARM_SHARE : 1) };
+    const { answered, seconds, latency, cpu } = await charge(started[name], () => generate(started[name].port, run));
     const { p50, p90, p99, max } = latency;
     return { rate: answered / seconds, cpu, p50, p90, p99, max };
   });
@@ -54,7 +55,7 @@ function takingPart(names, i, isEvent) {
   return i === 0 ? names : names.filter(name => name !== 'local' && name !== 'framework');
 }
 
-export async function load({ rounds, seconds, warm }) {
+export async function load({ rounds, seconds, warm, paced }) {
   const names = taking('load');
   const started = await startWarm(names, warm);
   const tables = [];
@@ -71,8 +72,8 @@ export async function load({ rounds, seconds, warm }) {
     for (const key of ['p50', 'p90', 'p99', 'max'])
       table(`${id}-${key}`, `latency ${key}, ${what}`, 'ms', 0, samples[key]);
   }
-  say(`load: ${RATE} requests a second, ${rounds} rounds of ${seconds} s`);
-  const { cpu } = await atEvenRate(started, names, rounds, seconds);
+  say(`load: ${RATE} requests a second, ${paced.rounds} rounds of ${paced.seconds} s`);
+  const { cpu } = await atEvenRate(started, names, paced.rounds, paced.seconds);
   table('paced-cpu', `CPU per request at ${RATE} a second, 1 KiB`, 'µs', 1, cpu);
   const peaks = names.map(name => [name, [memory(started[name].child).peak / MIB]]);
   table('load-rss', 'RSS under load, most', 'MiB', 1, Object.fromEntries(peaks));

@@ -1,4 +1,4 @@
-// Bodies of a gibibyte, readers that stand still, and streams that hardly say anything.
+// Large bodies, readers that stand still, and streams that hardly say anything.
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drain, open, text, zeros } from '../client.mjs';
@@ -11,6 +11,9 @@ const GIB = 1024 * MIB;
 /** How often memory is looked at, ms. */
 const LOOK_MS = 100;
 const ANSWER_MS = 60_000;
+/** Of a body: what is carried to warm up, and what rivals carry, who take long. */
+const WARM_SHARE = 1 / 8;
+const RIVAL_SHARE = 1 / 4;
 
 /** What goes where: the function, and what is done with a target. Resolves with the bytes that came back. */
 const WAYS = {
@@ -32,14 +35,16 @@ const WAYS = {
   },
 };
 
-/** Carries so many bytes one way, or both: `down`, `up`, `both`. The floor only goes down. */
-export async function throughput(way, rounds, bytes, all = taking('stream')) {
+/** Carries so many bytes one way, or both: `down`, `up`, `both`. The floor only goes down; rivals carry fewer. */
+export async function throughput(way, rounds, amount, all = taking('stream')) {
   const { title, call, carry } = WAYS[way];
   const names = all.filter(name => name !== 'pipe' || way === 'down');
-  say(`stream: ${bytes / MIB} MiB ${title}, ${rounds} rounds`);
+  say(`stream: ${amount / MIB} MiB ${title}, ${rounds} rounds`);
   const started = await startAll(Object.fromEntries(names.map(name => [name, targets[name].launch(call)])));
-  const samples = await interleave(rounds, names, async name => {
+  const samples = await interleave(rounds, names, async (name, isWarmUp) => {
     const { child, port } = started[name];
+    const isRival = name !== 'pipe' && !targets[name].isOurs;
+    const bytes = amount * (isRival ? RIVAL_SHARE : 1) * (isWarmUp ? WARM_SHARE : 1);
     const cpu = cpuSeconds(child);
     const begun = performance.now();
     const got = await carry(port, bytes);
