@@ -13,7 +13,7 @@ import { load } from './figures/load.mjs';
 import { micro } from './figures/micro.mjs';
 import { stream } from './figures/stream.mjs';
 import { prepare } from './prepare.mjs';
-import { showParts, showTables, writeReport } from './report.mjs';
+import { comparison, runBefore, showParts, showTables, writeReport } from './report.mjs';
 import { say } from './run.mjs';
 import { targets } from './targets.mjs';
 
@@ -26,7 +26,7 @@ const FULL = {
   container: { rounds: 5, cpus: [1] },
   load: { rounds: 3, seconds: 0.8, warm: 10_000, paced: { rounds: 3, seconds: 1 } },
   stream: { rounds: 3, bytes: 1024 * MIB, stallMs: 5000, streams: 500 },
-  growth: { rounds: 3, amount: 3000 },
+  growth: { rounds: 3, amount: 2000 },
   micro: {},
 };
 const QUICK = {
@@ -81,14 +81,13 @@ const report = {
 if (!values.quick) {
   mkdirSync('bench/results', { recursive: true });
   const kind = positionals.length === 0 ? process.version : `${process.version}-${parts.join('-')}`;
-  const [earlier] = readdirSync('bench/results')
-    .filter(name => name.endsWith(`-${process.version}.json`))
-    .sort()
-    .reverse();
-  const before = earlier && JSON.parse(readFileSync(`bench/results/${earlier}`, 'utf8'));
+  const earlier = readdirSync('bench/results').filter(name => name.endsWith('.json'));
+  const runs = earlier.map(name => JSON.parse(readFileSync(`bench/results/${name}`, 'utf8')));
   const file = `bench/results/${report.date.slice(0, 16).replace(':', '')}-${kind}.json`;
   writeFileSync(file, `${JSON.stringify(report)}\n`);
   console.log(`${file}, after ${report.minutes.toFixed(1)} minutes`);
+  const before = runBefore(report, runs);
+  console.log(comparison(report, before).join('\n'));
   if (REPORTED.every(part => parts.includes(part))) writeReport(report, before);
 }
 process.exit();

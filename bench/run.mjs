@@ -62,7 +62,17 @@ export async function stopAll(started) {
  */
 export async function load(port, { connections, body, path = '/', headers = {}, seconds, amount }) {
   const limit = seconds === undefined ? ['-a', amount] : ['-d', seconds];
-  const options = ['-j', '-L', SAMPLE_MS, '-c', connections, ...limit, '-m', 'POST', ...(body.length > 0 ? ['-b', body] : [])];
+  const options = [
+    '-j',
+    '-L',
+    SAMPLE_MS,
+    '-c',
+    connections,
+    ...limit,
+    '-m',
+    'POST',
+    ...(body.length > 0 ? ['-b', body] : []),
+  ];
   for (const [name, value] of Object.entries({ 'content-type': 'text/plain', ...headers }))
     options.push('-H', `${name}=${value}`);
   const args = [...options.map(String), `http://127.0.0.1:${port}${path}`];

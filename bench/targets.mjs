@@ -1,7 +1,8 @@
 // What is measured. To add a target: a file in `targets/` that listens on 127.0.0.1:PORT and answers with what the
 // function FUNCTION of the data plane at DATA_PLANE answers (or with what it was sent), and a line here.
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { dataPlane, folder } from './planes.mjs';
 import { freePort, start } from './process.mjs';
 
@@ -18,6 +19,20 @@ const ours = agent => call => gateway(agent, { routes: [{ path: '/*', function: 
 
 let configs = 0;
 
+/** The functions: the planes' doubles answer such names by themselves, and others run the code. */
+const NAMES = ['@echo', '@source', '@sink', '@hello'];
+const functionsOf = (names, more) =>
+  names.map(name => ({
+    name,
+    runtime: 'nodejs',
+    url: pathToFileURL(join(process.cwd(), 'bench/functions', name.replace('@', ''))).href,
+    handler: 'index.handler',
+    signature: '1',
+    ...more,
+  }));
+/** Where code is run: a worker that takes all of a load. */
+const RUN = { worker: { reservationCount: 1, maxActivateRequests: 1000 } };
+
 /**
  * Launches our server.
  *
@@ -25,15 +40,12 @@ let configs = 0;
  */
 export function gateway(agent, profile, env = {}) {
   const isLocal = agent === 'local';
-  const names = ['@echo', '@source', '@sink', '@hello'];
-  const functions = names.map(name => ({
-    name: isLocal ? name.slice(1) : name,
-    runtime: 'nodejs',
-    url: join(process.cwd(), 'bench/functions', name.slice(1)),
-    handler: 'index.handler',
-    signature: '1',
-    ...(isLocal && { worker: { reservationCount: 1, maxActivateRequests: 1000 } }),
-  }));
+  const functions = isLocal
+    ? functionsOf(
+        NAMES.map(name => name.slice(1)),
+        RUN,
+      )
+    : functionsOf(NAMES);
   const routes = profile.routes?.map(route => ({
     ...route,
     function: isLocal ? route.function.slice(1) : route.function,
@@ -78,6 +90,27 @@ export const targets = {
   express: { title: 'Express 5 + grpc-js', launch: withPlane('express.js'), in: ['cold', 'load', 'stream'] },
   framework: { title: 'Functions Framework 5', launch: () => file('functions-framework.js', {}), in: ['cold', 'load'] },
 };
+
+/**
+ * With NOSLATE_PATH: its SDK behind Express, and behind our server. On the doubles, or with NOSLATED_WORKDIR on the planes
+ * of a running Noslate, which are not told to stand still: no streams there. Tried on the SDK's stand-in,
+ * `NOSLATE_PATH=dist-test/sdk/noslate`, which runs the functions in the target's own process; not tried on Noslate.
+ */
+const { NOSLATE_PATH, NOSLATED_WORKDIR } = process.env;
+if (NOSLATE_PATH !== undefined) {
+  const workdir = NOSLATED_WORKDIR ?? folder;
+  const env = { NOSLATE_PATH: resolve(NOSLATE_PATH), NOSLATED_WORKDIR: workdir, NOSLATE_LOGDIR: join(folder, 'logs') };
+  const functions = functionsOf(NAMES, RUN);
+  const through = agent => call => gateway(agent, { functions, routes: [{ path: '/*', function: call }] }, env);
+  const express = call => file('sdk-express.js', { ...env, FUNCTION: call, PROFILES: JSON.stringify(functions) });
+  const parts = ['cold', 'load', ...(NOSLATED_WORKDIR === undefined ? ['stream'] : [])];
+  Object.assign(targets, {
+    sdk: { title: 'noslate-fc, sdk', launch: through('sdk'), in: parts, isOurs: true },
+    sdkExpress: { title: "Express 5 + Noslate's SDK", launch: express, in: parts },
+  });
+  if (NOSLATED_WORKDIR !== undefined)
+    targets.noslate = { title: 'noslate-fc, native, on Noslate', launch: through('native'), in: parts, isOurs: true };
+}
 
 /** Those that take part. */
 export const taking = part => Object.keys(targets).filter(name => targets[name].in.includes(part));
