@@ -36,7 +36,10 @@ const REUSES = 5;
 
 const plain = () => targets.native.launch('@echo');
 
-/** Steps, how ours is launched for each, and what it is asked. The floor is asked the same. */
+/**
+ * Steps, how ours is launched for each, and what it is asked. The floor is asked the same, once for all steps where these
+ * are nothing to it.
+ */
 const DIMENSIONS = {
   connections: {
     steps: [1, 10, 100, 1000],
@@ -45,6 +48,7 @@ const DIMENSIONS = {
   },
   routes: {
     steps: [1, 100, 1000, 10_000],
+    isOurs: true,
     launch: count => gateway('native', { routes: routesOf(count) }),
     // the last of them
     ask: () => ({ path: '/last' }),
@@ -52,6 +56,7 @@ const DIMENSIONS = {
   headers: { steps: [5, 20, 50, 100], launch: plain, ask: count => ({ headers: headersOf(count - OWN_HEADERS) }) },
   functions: {
     steps: [1, 10, 100, 1000],
+    isOurs: true,
     launch: count => gateway('native', { functions: functionsOf(count), routes: ECHO }),
     ask: () => ({}),
   },
@@ -74,15 +79,24 @@ async function measure(launch, options) {
   return { cpu, rss };
 }
 
-/** Measures ours and the floor at all steps of a dimension in turns: the machine is as busy for one as for the other. */
-async function atSteps({ steps, launch, ask }, { rounds, amount }) {
+/**
+ * Measures ours and the floor at all steps of a dimension in turns: the machine is as busy for one as for the other. Gives
+ * samples by figure, by target and by step.
+ */
+async function atSteps({ steps, isOurs = false, launch, ask }, { rounds, amount }) {
   const runs = {};
   for (const step of steps) {
     const options = { connections: 32, body: BODY, amount, ...ask(step, amount) };
-    runs[`floor ${step}`] = [targets.floor.launch(), options];
     runs[`native ${step}`] = [launch(step), options];
+    if (!isOurs || step === steps[0]) runs[`floor ${step}`] = [targets.floor.launch(), options];
   }
-  return interleave(rounds, Object.keys(runs), async (name, isWarmUp) => (isWarmUp ? {} : measure(...runs[name])));
+  // nothing is warmed up for a next round
+  const found = await interleave(rounds, Object.keys(runs), async (name, isWarmUp) =>
+    isWarmUp ? {} : measure(...runs[name]),
+  );
+  const named = (samples, name) => steps.map(step => samples[`${name} ${step}`] ?? samples[`${name} ${steps[0]}`]);
+  const both = samples => ({ floor: named(samples, 'floor'), native: named(samples, 'native') });
+  return { cpu: both(found.cpu), rss: both(found.rss) };
 }
 
 export async function growth(settings) {
@@ -93,12 +107,13 @@ export async function growth(settings) {
     const found = await atSteps({ steps, ...rest }, settings);
     for (const [key, what, unit] of FIGURES) {
       const id = `growth-${dimension}-${key}`;
-      for (const step of steps) {
-        const samples = { floor: found[key][`floor ${step}`], native: found[key][`native ${step}`] };
+      const { floor, native } = found[key];
+      for (const [i, step] of steps.entries()) {
+        const samples = { floor: floor[i], native: native[i] };
         tables.push({ id: `${id}-${step}`, title: `${what}, ${dimension}: ${step}`, unit, digits: 1, samples });
       }
-      const line = name => steps.map(step => [step, median(found[key][`${name} ${step}`])]);
-      const series = { floor: line('floor'), native: line('native') };
+      const line = target => steps.map((step, i) => [step, median(target[i])]);
+      const series = { floor: line(floor), native: line(native) };
       curves.push({ id, title: `${what}, by ${dimension}`, x: dimension, y: unit, isLog: true, series });
     }
   }
