@@ -4,13 +4,14 @@ import { bars, lines } from './chart.mjs';
 import { targets } from './targets.mjs';
 
 /** What others are measured by, where it takes part. */
-const FLOORS = ['floor', 'pipe'];
+const FLOORS = ['floor', 'pipe', 'shipped'];
 
 /** Charts of the report by table, and the README's. */
 const BARS = [
   'cold-accept',
   'cold-reply',
   'cold-rss',
+  'container-1-replied',
   'load-32-1024-rate',
   'load-32-1024-cpu',
   'stream-down-speed',
@@ -60,36 +61,56 @@ function cell(table, name) {
   if (!isMeasured(samples)) return '';
   const floor = floorOf(table.samples);
   const value = median(samples).toFixed(table.digits);
-  const over = floorRatio(table, name);
+  const over = table.isAbsolute ? undefined : ratioIn(table, name, floor);
   if (over === undefined) return value;
   const each = ratios(samples, table.samples[floor]);
   const width = each.length > 1 && each.every(Number.isFinite) ? ` ±${(100 * spread(each)).toFixed(0)}%` : '';
   return `${value} ×${over.toFixed(2)}${width}`;
 }
 
-/** A target's ratio to the floor of its table; undefined where there is none. */
-function floorRatio({ samples, isAbsolute = false }, name) {
-  const floor = floorOf(samples);
-  if (isAbsolute || floor === undefined || floor === name || !isMeasured(samples[name])) return undefined;
-  const over = ratio(samples[name], samples[floor]);
+/** A target's ratio to another of a table; undefined where there is none. */
+function ratioIn({ samples }, name, base) {
+  if (base === undefined || base === name || !isMeasured(samples[name]) || !isMeasured(samples[base])) return undefined;
+  const over = ratio(samples[name], samples[base]);
   return Number.isFinite(over) ? over : undefined;
 }
 
 /** How far the ratios of two runs may be from each other. */
 const AGREEMENT = 0.1;
 
-/** Says which ratios to the floor a run before had otherwise. */
-function disagreements({ tables }, before) {
+/** The latest of earlier runs that measured the same parts, with the same Node.js on such a machine. */
+export function runBefore(report, runs) {
+  const isAlike = run => ['node', 'machine'].every(key => run[key] === report[key]) && partsOf(run) === partsOf(report);
+  return runs.filter(isAlike).sort((a, b) => (a.date < b.date ? 1 : -1))[0];
+}
+
+const partsOf = ({ seconds }) =>
+  Object.keys(seconds ?? {})
+    .sort()
+    .join();
+
+/**
+ * Says which ratios a run before had otherwise: to the floor, or, where that takes no part, to the first that does.
+ * Where all are one sample only, as growths of memory, there is nothing to compare.
+ */
+export function comparison({ tables }, before) {
+  if (before === undefined) {
+    return ['There was no run before of the same parts, with the same Node.js on such a machine, to compare with.'];
+  }
   const lines = [];
   let compared = 0;
   for (const table of tables) {
     const earlier = before.tables.find(({ id }) => id === table.id);
+    if (earlier === undefined || table.isAbsolute) continue;
+    const base = floorOf(table.samples) ?? Object.keys(table.samples).find(name => table.samples[name].length > 1);
     for (const name of Object.keys(table.samples)) {
-      const [now, then] = [floorRatio(table, name), earlier && floorRatio(earlier, name)];
+      const [now, then] = [ratioIn(table, name, base), ratioIn(earlier, name, base)];
       if (now === undefined || then === undefined) continue;
       compared++;
       if (Math.abs(now / then - 1) <= AGREEMENT) continue;
-      lines.push(`- ${table.title}, ${targets[name].title}: ×${then.toFixed(2)}, now ×${now.toFixed(2)}`);
+      const titles = columnsOf([table]);
+      const which = `${titles[name].title} / ${titles[base].title}`;
+      lines.push(`- ${table.title}, ${which}: ×${then.toFixed(2)}, now ×${now.toFixed(2)}`);
     }
   }
   const share = 100 * AGREEMENT;
@@ -113,23 +134,29 @@ function markdown(rows) {
   return [head, line(widths.map(width => '-'.repeat(width))), ...rest].join('\n');
 }
 
+/** What the columns of tables are, by name and in order: targets, or what a table says itself. */
+const columnsOf = tables => Object.assign({}, targets, ...tables.map(({ columns }) => columns));
+
 /** One line for each of the tables, one column for each target. */
 export function showTables(tables) {
-  const names = Object.keys(targets).filter(name => tables.some(({ samples }) => isMeasured(samples[name])));
+  const columns = columnsOf(tables);
+  const names = Object.keys(columns).filter(name => tables.some(({ samples }) => isMeasured(samples[name])));
   if (names.length === 0) return '';
   const rows = tables.map(table => [
     `${table.title}${table.unit === '' ? '' : `, ${table.unit}`}`,
     ...names.map(name => cell(table, name)),
   ]);
-  return `\n${markdown([['', ...names.map(name => targets[name].title)], ...rows])}\n`;
+  return `\n${markdown([['', ...names.map(name => columns[name].title)], ...rows])}\n`;
 }
 
-function chartOf({ title, unit, digits, samples }) {
-  const names = Object.keys(targets).filter(name => isMeasured(samples[name]));
+function chartOf(table) {
+  const { title, unit, digits, samples } = table;
+  const columns = columnsOf([table]);
+  const names = Object.keys(columns).filter(name => isMeasured(samples[name]));
   const items = names.map(name => ({
-    title: targets[name].title,
+    title: columns[name].title,
     value: median(samples[name]),
-    isOurs: targets[name].isOurs,
+    isOurs: columns[name].isOurs,
     isFloor: name === floorOf(samples),
   }));
   return bars(title, unit, digits, items);
@@ -143,17 +170,20 @@ function facts({ date, command, minutes, node, machine, versions }) {
   ].join('\n');
 }
 
-const HOW = `Medians of interleaved rounds. × is the ratio to \`node:http\` (for streams: to \`node:http2\` piped to \`node:http\`), the
-median of each round's, ± half of the way from the least to the most of them. "One hop" is \`node:http\` with one write to another process and one read of its answer, of no
+const HOW = `Medians of interleaved rounds. × is the ratio to \`node:http\` (for streams: to \`node:http2\` piped to \`node:http\`;
+for the container: to Noslate as shipped), the median of each round's, ± half of the way from the least to the most of
+them. Of a large body rivals carry a quarter, and "CPU per GiB" is four times theirs. "One hop" is \`node:http\` with one write to another process and one read of its answer, of no
 protocol: what a gateway cannot do without.`;
 
 const SECTIONS = {
   cold: 'Cold start',
+  container: 'Start of the container',
   load: 'Load',
   paced: 'At an even rate',
   stream: 'Streams',
   stall: 'Readers that stand still',
   idle: 'Open streams',
+  growth: 'As things become more',
 };
 
 /**
@@ -174,12 +204,10 @@ export function writeReport(report, before) {
       writeFileSync(`bench/charts/${table.id}.svg`, chartOf(table));
       parts.push(`![${table.title}](charts/${table.id}.svg)`);
     }
-    if (key === 'stall') parts.push(...curves.filter(({ id }) => id === 'stall').map(drawn));
+    parts.push(...curves.filter(({ id }) => id.startsWith(key)).map(drawn));
   }
-  const growth = curves.filter(({ id }) => id !== 'stall').map(drawn);
-  if (growth.length > 0) parts.push('## As things become more', ...growth);
   if (Object.keys(micro).length > 0) parts.push('## Parts of a request', showParts(micro).trim());
-  if (before !== undefined) parts.push('## Beside the run before', ...disagreements(report, before));
+  parts.push('## Beside the run before', ...comparison(report, before));
   writeFileSync('bench/REPORT.md', `${parts.join('\n\n')}\n`);
 
   const block = [
