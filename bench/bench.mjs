@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
 import { parseArgs } from 'node:util';
 import { cold } from './figures/cold.mjs';
-import { container } from './figures/container.mjs';
+import { container, kind } from './figures/container.mjs';
 import { growth } from './figures/growth.mjs';
 import { load } from './figures/load.mjs';
 import { micro } from './figures/micro.mjs';
@@ -67,6 +67,7 @@ const report = {
   minutes: (Date.now() - begun) / 60_000,
   command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
   node: process.version,
+  noslate: kind,
   machine: `${availableParallelism()} cores, ${cpus()[0]?.model}, Linux ${release()}`,
   versions: {
     'noslate-fc': version('.'),

@@ -78,9 +78,10 @@ function ratioIn({ samples }, name, base) {
 /** How far the ratios of two runs may be from each other. */
 const AGREEMENT = 0.1;
 
-/** The latest of earlier runs that measured the same parts, with the same Node.js on such a machine. */
+/** The latest of earlier runs that measured the same parts, with the same Node.js and Noslate on such a machine. */
 export function runBefore(report, runs) {
-  const isAlike = run => ['node', 'machine'].every(key => run[key] === report[key]) && partsOf(run) === partsOf(report);
+  const facts = ['node', 'noslate', 'machine'];
+  const isAlike = run => facts.every(key => run[key] === report[key]) && partsOf(run) === partsOf(report);
   return runs.filter(isAlike).sort((a, b) => (a.date < b.date ? 1 : -1))[0];
 }
 
@@ -95,7 +96,9 @@ const partsOf = ({ seconds }) =>
  */
 export function comparison({ tables }, before) {
   if (before === undefined) {
-    return ['There was no run before of the same parts, with the same Node.js on such a machine, to compare with.'];
+    return [
+      'There was no run before of these parts, with this Node.js and Noslate on such a machine, to compare with.',
+    ];
   }
   const lines = [];
   let compared = 0;
@@ -162,18 +165,20 @@ function chartOf(table) {
   return bars(title, unit, digits, items);
 }
 
-function facts({ date, command, minutes, node, machine, versions }) {
+function facts({ date, command, minutes, seconds, node, noslate, machine, versions }) {
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const parts = Object.entries(seconds).map(([part, each]) => `${part} ${each.toFixed(0)} s`);
   return [
-    `${date.slice(0, 10)}, \`${command}\`, ${minutes.toFixed(0)} minutes, Node.js ${node.slice(1)}, ${machine}.`,
+    `${date.slice(0, 10)}, \`${command}\`, ${minutes.toFixed(0)} minutes (${parts.join(', ')}), Node.js ${node.slice(1)},`,
+    `${noslate}, ${machine}.`,
     `${list.join(', ')}.`,
   ].join('\n');
 }
 
 const HOW = `Medians of interleaved rounds. × is the ratio to \`node:http\` (for streams: to \`node:http2\` piped to \`node:http\`;
 for the container: to Noslate as shipped), the median of each round's, ± half of the way from the least to the most of
-them. Of a large body rivals carry a quarter, and "CPU per GiB" is four times theirs. "One hop" is \`node:http\` with one write to another process and one read of its answer, of no
-protocol: what a gateway cannot do without.`;
+them. Of a large body rivals carry a quarter, and their CPU is told for the whole. "One hop" is \`node:http\` with one
+write to another process and one read of its answer, of no protocol: what a gateway cannot do without.`;
 
 const SECTIONS = {
   cold: 'Cold start',
