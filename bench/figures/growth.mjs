@@ -64,7 +64,7 @@ const DIMENSIONS = {
 
 /**
  * Starts a target, and gives its CPU per request and its memory; a first load has warmed it up. A new process each time:
- * of two alike one has taken 55 µs and 70 MiB, and the other 89 µs and 108 MiB, in all of their rounds.
+ * what a step leaves behind must not weigh on the next.
  */
 async function measure(launch, options) {
   const started = await launch();
