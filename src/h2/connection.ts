@@ -532,8 +532,7 @@ export function openConnection(
         break;
       case INITIAL_WINDOW_SIZE:
         if (value > MAX_WINDOW) throw connectionError(ErrorCode.FLOW_CONTROL_ERROR, `INITIAL_WINDOW_SIZE ${value}`);
-        changeSendWindows(value - peerInitialWindow);
-        peerInitialWindow = value;
+        changeSendWindows(value);
         break;
       case MAX_FRAME_SIZE:
         if (value < DEFAULT_FRAME_BYTES || value > 2 ** 24 - 1) {
@@ -545,13 +544,17 @@ export function openConnection(
     }
   }
 
-  function changeSendWindows(difference: number): void {
+  function changeSendWindows(initial: number): void {
+    const difference = initial - peerInitialWindow;
+    // first: a listener may open a stream meanwhile, which needs no change
+    peerInitialWindow = initial;
     for (const stream of streams.values()) {
       stream.sendWindow += difference;
       if (stream.sendWindow > MAX_WINDOW) {
         throw connectionError(ErrorCode.FLOW_CONTROL_ERROR, 'INITIAL_WINDOW_SIZE makes a window overflow');
       }
-      if (difference > 0) resume(stream);
+      // a listener may have cancelled it
+      if (difference > 0 && !stream.isClosed) resume(stream);
     }
   }
 

@@ -262,6 +262,22 @@ sending('should open a stream from within onDrain', async () => {
   );
 });
 
+sending('should send nothing more of a stream that onDrain of another has cancelled', async () => {
+  await withPeer(
+    async ({ connection, peer }) => {
+      const first = connection.request(REQUEST, { ...hear().listener, onDrain: () => connection.cancel(second) });
+      const second = connection.request(REQUEST, hear().listener);
+      for (const stream of [first, second]) connection.write(stream, [Buffer.alloc(20)], true);
+      peer.send(settings([INITIAL_WINDOW_SIZE, 30]));
+      await peer.settle();
+      assert.is(bodyOf(peer.frames, first.id).length, 20);
+      assert.is(bodyOf(peer.frames, second.id).length, 10);
+      assert.is(peer.frames.filter(({ streamId }) => streamId === second.id).pop()?.type, Type.RST_STREAM);
+    },
+    settings([INITIAL_WINDOW_SIZE, 10]),
+  );
+});
+
 const receiving = suite('h2 flow control: what it takes');
 
 receiving('should take a whole window for a reader that stands still, and not one byte more', async () => {
