@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { createServer } from 'node:net';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { type CallListener, openCall, requestBlock } from '../src/grpc/call.ts';
+import { type CallListener, openCall } from '../src/grpc/call.ts';
 import { createMessageReader, frameMessage } from '../src/grpc/message.ts';
 import { GrpcError } from '../src/grpc/status.ts';
 import { H2Error } from '../src/h2/error.ts';
@@ -260,7 +260,7 @@ fuzz('should live through any traffic on a connection, and end it', async () => 
   const path = socketPath();
   let accepted: (socket: Socket) => void = () => {};
   const server = createServer(socket => accepted(socket)).listen(path);
-  const BLOCK = requestBlock('/a/b');
+  const METHOD = '/a/b';
   const opened = settings([4, 10]);
   await fc.assert(
     fc.asyncProperty(traffic, cuts, fc.boolean(), async (bytes, sizes, isConsumed) => {
@@ -292,7 +292,7 @@ fuzz('should live through any traffic on a connection, and end it', async () => 
           onDrain() {},
           onClose: error => closes.push(error),
         };
-        const call = openCall(connection, BLOCK, listener);
+        const call = openCall(connection, METHOD, listener);
         call.send([frameMessage(Buffer.from('more than the window'))], true);
       }
       // each chunk is a read of its own, mostly

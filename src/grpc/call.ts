@@ -26,9 +26,12 @@ export interface Call {
   cancel(): void;
 }
 
-/** Encodes the head of a call to a method, once for all calls. @see gRPC over HTTP2, "Requests" */
-export function requestBlock(path: string): Buffer {
-  return encodeBlock([
+/** The heads of calls, by method: the few that there are, each encoded at its first call. */
+const heads = new Map<string, Buffer>();
+
+/** Encodes the head of a call to a method. @see gRPC over HTTP2, "Requests" */
+function encodeHead(path: string): Buffer {
+  const head = encodeBlock([
     ':method',
     'POST',
     ':scheme',
@@ -42,10 +45,16 @@ export function requestBlock(path: string): Buffer {
     'te',
     'trailers',
   ]);
+  heads.set(path, head);
+  return head;
 }
 
-/** Begins a call on a connection that can take one (`canRequest`). */
-export function openCall(connection: Connection, block: Buffer, listener: CallListener): Call {
+/**
+ * Begins a call on a connection that can take one (`canRequest`).
+ *
+ * @param path - the method's, `/package.Service/method`.
+ */
+export function openCall(connection: Connection, path: string, listener: CallListener): Call {
   let head: Fields | undefined;
   let trailers: Fields | undefined;
   let isOver = false;
@@ -96,7 +105,7 @@ export function openCall(connection: Connection, block: Buffer, listener: CallLi
       else listener.onClose(statusOf(trailers ?? head ?? [], reader.isBetweenMessages()));
     },
   };
-  const stream = connection.request(block, onStream);
+  const stream = connection.request(heads.get(path) ?? encodeHead(path), onStream);
 
   return {
     send: (chunks, isEnd) => connection.write(stream, chunks, isEnd),
@@ -116,7 +125,7 @@ export function openCall(connection: Connection, block: Buffer, listener: CallLi
  *   message or more than one, and whatever the peer answers.
  * @see gRPC "Status codes and their use in gRPC", response cardinality
  */
-export function unaryCall(connection: Connection, block: Buffer, message: Buffer, timeoutMs: number): Promise<Buffer> {
+export function unaryCall(connection: Connection, path: string, message: Buffer, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const pieces: Buffer[] = [];
     let isWhole = false;
@@ -125,7 +134,7 @@ export function unaryCall(connection: Connection, block: Buffer, message: Buffer
       reject(new GrpcError(Status.DEADLINE_EXCEEDED, `no answer within ${timeoutMs} ms`));
       connection.verify();
     }, timeoutMs);
-    const call = openCall(connection, block, {
+    const call = openCall(connection, path, {
       onMessage() {
         if (!isWhole) return;
         call.cancel();

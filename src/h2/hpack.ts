@@ -21,9 +21,6 @@ if-modified-since||if-none-match||if-range||if-unmodified-since||last-modified||
 proxy-authenticate||proxy-authorization||range||referer||refresh||retry-after||server||set-cookie||\
 strict-transport-security||transfer-encoding||user-agent||vary||via||www-authenticate|`.split('|');
 const STATIC_SIZE = STATIC.length / 2;
-/** Where each name stands first; others of the same follow it. */
-const FIRST = new Map<string, number>();
-for (let i = STATIC.length - 2; i >= 0; i -= 2) FIRST.set(STATIC[i] as string, i);
 
 /** What a field counts beyond its bytes towards MAX_HEADER_LIST_SIZE. @see RFC 9113 §6.5.2 */
 const FIELD_OVERHEAD = 32;
@@ -124,10 +121,10 @@ export function encodeBlock(fields: Fields): Buffer {
 
 /** The index of a field, or of any field with the name; 0 if the static table has none. */
 function indexOf(name: string, value?: string): number {
-  let i = FIRST.get(name);
-  if (i === undefined) return 0;
-  if (value !== undefined) while (STATIC[i] === name && STATIC[i + 1] !== value) i += 2;
-  return STATIC[i] === name ? i / 2 + 1 : 0;
+  for (let i = 0; i < STATIC.length; i += 2) {
+    if (STATIC[i] === name && (value === undefined || STATIC[i + 1] === value)) return i / 2 + 1;
+  }
+  return 0;
 }
 
 function encodeInteger(value: number, flags: number, mask: number): Buffer {

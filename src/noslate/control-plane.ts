@@ -1,4 +1,4 @@
-import { requestBlock, unaryCall } from '../grpc/call.ts';
+import { unaryCall } from '../grpc/call.ts';
 import { frameMessage } from '../grpc/message.ts';
 import { GrpcError } from '../grpc/status.ts';
 import * as Status from '../grpc/status-code.ts';
@@ -17,7 +17,7 @@ import {
   WorkerStatsSnapshotResponse,
 } from './messages.ts';
 
-const method = (name: string): Buffer => requestBlock(`/noslated.control.ControlPlane/${name}`);
+const method = (name: string): string => `/noslated.control.ControlPlane/${name}`;
 const SET_FUNCTION_PROFILE = method('setFunctionProfile');
 const GET_FUNCTION_PROFILE = method('getFunctionProfile');
 const SET_PLATFORM_ENVIRONMENT_VARIABLES = method('setPlatformEnvironmentVariables');

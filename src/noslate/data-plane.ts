@@ -1,6 +1,6 @@
 import type { Metadata, TriggerResponse } from '../agent.ts';
 import { GatewayError } from '../errors.ts';
-import { type CallListener, openCall, requestBlock, unaryCall } from '../grpc/call.ts';
+import { type CallListener, openCall, unaryCall } from '../grpc/call.ts';
 import { frameMessage, PREFIX_BYTES, writePrefix } from '../grpc/message.ts';
 import { GrpcError } from '../grpc/status.ts';
 import * as Status from '../grpc/status-code.ts';
@@ -13,12 +13,12 @@ import { InvokeRequest, type Of, PlaneHealthyResponse, ServiceProfilesAccessor }
 import { createResponseReader } from './response.ts';
 import type { Upload } from './upload.ts';
 
-const INVOKE: Readonly<Record<Target['type'], Buffer>> = {
-  function: requestBlock('/noslated.data.PushServer/invoke'),
-  service: requestBlock('/noslated.data.PushServer/invokeService'),
+const INVOKE: Readonly<Record<Target['type'], string>> = {
+  function: '/noslated.data.PushServer/invoke',
+  service: '/noslated.data.PushServer/invokeService',
 };
-const SET_SERVICE_PROFILES = requestBlock('/noslated.data.DataPlane/setServiceProfiles');
-const CHECK_HEALTH = requestBlock('/noslated.data.DataPlane/checkHealth');
+const SET_SERVICE_PROFILES = '/noslated.data.DataPlane/setServiceProfiles';
+const CHECK_HEALTH = '/noslated.data.DataPlane/checkHealth';
 
 /** A body goes in messages of at most this size, a tenth of what a plane takes. */
 const MAX_BODY_BYTES = 1024 * 1024;

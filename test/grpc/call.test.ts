@@ -6,7 +6,7 @@ import {
   type sendUnaryData,
 } from '@grpc/grpc-js';
 import * as assert from 'uvu/assert';
-import { type Call, type CallListener, openCall, requestBlock, unaryCall } from '../../src/grpc/call.ts';
+import { type Call, type CallListener, openCall, unaryCall } from '../../src/grpc/call.ts';
 import { frameMessage, MAX_MESSAGE_BYTES } from '../../src/grpc/message.ts';
 import { GrpcError } from '../../src/grpc/status.ts';
 import * as Status from '../../src/grpc/status-code.ts';
@@ -31,7 +31,7 @@ import {
 } from '../h2/peer.ts';
 import { deferred, suite, within } from '../helpers.ts';
 
-const BLOCK = requestBlock('/test.Test/method');
+const PATH = '/test.Test/method';
 const GRPC = [...OK, 'content-type', 'application/grpc'];
 const { END_STREAM } = Flag;
 const message = (text: string | Buffer): Buffer => frameMessage(Buffer.from(text));
@@ -46,12 +46,12 @@ interface Heard {
 }
 
 /** Opens a call that remembers what it hears and consumes it at once. */
-function open(connection: Connection, listener: Partial<CallListener> = {}, block: Buffer = BLOCK): Heard {
+function open(connection: Connection, listener: Partial<CallListener> = {}, path: string = PATH): Heard {
   const messages: string[] = [];
   const events: string[] = [];
   let pieces: Buffer[] = [];
   const end = deferred<GrpcError | undefined>();
-  const call = openCall(connection, block, {
+  const call = openCall(connection, path, {
     onMessage(length) {
       events.push('message');
       listener.onMessage?.(length);
@@ -328,7 +328,7 @@ calls('should begin with these fields', async () => {
 const unary = suite('grpc unary call');
 
 const unaryOf = ({ connection }: Pair, timeoutMs = 5000): Promise<Buffer> =>
-  unaryCall(connection, BLOCK, message('ask'), timeoutMs);
+  unaryCall(connection, PATH, message('ask'), timeoutMs);
 
 async function codeOf(reply: Promise<Buffer>): Promise<number> {
   try {
@@ -451,8 +451,8 @@ async function withGrpc(body: (server: GrpcServer) => Promise<void>): Promise<vo
   }
 }
 
-const UNARY = requestBlock('/test.Test/unary');
-const DUPLEX = requestBlock('/test.Test/duplex');
+const UNARY = '/test.Test/unary';
+const DUPLEX = '/test.Test/duplex';
 
 interop('should make unary calls, many at once and with messages of any size', async () => {
   await withGrpc(async ({ connection }) => {
@@ -481,7 +481,7 @@ interop('should tell every status and its message', async () => {
         assert.equal([(error as GrpcError).code, (error as GrpcError).details], [code, 'nö: 100%\n']);
       }
     }
-    const missing = unaryCall(connection, requestBlock('/test.Test/missing'), message(''), 5000);
+    const missing = unaryCall(connection, '/test.Test/missing', message(''), 5000);
     assert.is(await codeOf(missing), Status.UNIMPLEMENTED);
     assert.is(await codeOf(unaryCall(connection, UNARY, message('large'), 5000)), Status.RESOURCE_EXHAUSTED);
     assert.is(await codeOf(unaryCall(connection, UNARY, message('silence'), 50)), Status.DEADLINE_EXCEEDED);
