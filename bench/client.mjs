@@ -12,11 +12,11 @@ const TRANSFER_MS = 120_000;
 /** Between two tries to connect, ms: more would be seen in the result, less would take the target's time. */
 const TRY_MS = 1;
 
-/** Resolves with a connection as soon as the port accepts one. */
-export function accepted(port) {
+/** Resolves with a connection as soon as a port of the loopback, or a socket's file, accepts one. */
+export function accepted(where) {
   const attempt = () =>
     new Promise((done, fail) => {
-      const socket = connect(port, '127.0.0.1');
+      const socket = connect(typeof where === 'number' ? { port: where, host: '127.0.0.1' } : { path: where });
       socket.setNoDelay();
       socket.on('connect', () => done(socket));
       socket.on('error', fail);
@@ -26,12 +26,12 @@ export function accepted(port) {
       try {
         return await attempt();
       } catch (error) {
-        if (error.code !== 'ECONNREFUSED') throw error;
+        if (error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT') throw error;
         await sleep(TRY_MS);
       }
     }
   };
-  return within(ANSWER_MS, work(), `port ${port}`);
+  return within(ANSWER_MS, work(), `${where} to accept`);
 }
 
 /** Sends a request over a new connection, or over `socket`, and resolves with the head of the answer. */

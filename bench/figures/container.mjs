@@ -2,10 +2,9 @@
 // Noslate is that of NOSLATE_PATH, or stand-ins that load its dependencies.
 import { execFileSync, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { createRequire } from 'node:module';
-import { connect } from 'node:net';
 import { join, resolve } from 'node:path';
+import { accepted, drain, open } from '../client.mjs';
 import { createFamily, createGroup, proportionalMemory } from '../cpu.mjs';
 import { folder } from '../planes.mjs';
 import { freePort, within } from '../process.mjs';
@@ -13,7 +12,7 @@ import { interleave, say } from '../run.mjs';
 
 /** Longest start or end, ms. */
 const LAST_MS = 120_000;
-/** Between two looks at what has no event, ms. */
+/** Between two looks at processes that have been killed, ms. */
 const LOOK_MS = 1;
 
 /** After this a program has let go of what it was read from. */
@@ -81,7 +80,7 @@ export function growthOfImage() {
 }
 
 /** Whether there can be a limit; says so when not. */
-function canLimit() {
+export function canLimit() {
   try {
     createGroup(1).remove();
     return true;
@@ -105,29 +104,6 @@ function environment(path, workdir, more) {
     DISABLE_INSPECTOR: 'true',
     ...more,
   };
-}
-
-/** Resolves when a port of the loopback, or a socket's file, accepts. */
-function accepts(where) {
-  return new Promise(done => {
-    const attempt = () => {
-      const socket = connect(where, () => done(socket.destroy()));
-      socket.on('error', () => setTimeout(attempt, LOOK_MS));
-    };
-    attempt();
-  });
-}
-
-/** The status of an answer, once it is there to the end. */
-function ask(port, method, path, headers) {
-  return new Promise((done, fail) => {
-    const call = request({ host: '127.0.0.1', port, method, path, headers }, response => {
-      response.resume();
-      response.on('end', () => done(response.statusCode));
-    });
-    call.on('error', fail);
-    call.end();
-  });
 }
 
 /** Groups with processes, which end with us. */
@@ -182,10 +158,10 @@ async function startServer(path, cpus) {
   const port = await freePort();
   const env = environment(path, mkdtempSync(join(folder, 'work-')), { SERVER_PORT: String(port) });
   const server = launch(cpus, [join(path, 'bin/node'), join(code, 'server.js')], env);
-  await within(LAST_MS, accepts(port), 'the port');
-  const open = server.elapsed();
+  (await accepted(port)).destroy();
+  const opened = server.elapsed();
   await server.end();
-  return { open };
+  return { open: opened };
 }
 
 /**
@@ -198,19 +174,18 @@ async function startContainer(path, cpus, isWarm, settled = 0) {
   const more = { SERVER_PORT: String(port), SERVER_WARM: isWarm ? '1' : '0' };
   const env = environment(path, mkdtempSync(join(folder, 'work-')), more);
   const container = launch(cpus, [join(code, 'start.sh')], env);
-  await within(LAST_MS, accepts(port), 'the port');
-  const open = container.elapsed();
+  (await accepted(port)).destroy();
+  const opened = container.elapsed();
   const headers = { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': LAST_MS / 1000 };
-  const status = await within(LAST_MS, ask(port, 'POST', '/initialize', headers), '/initialize');
+  await drain(await open(port, { path: '/initialize', headers }));
   const initialized = container.elapsed();
-  const reply = await within(LAST_MS, ask(port, 'GET', '/', {}), 'a reply');
+  await drain(await open(port, { method: 'GET' }));
   const replied = container.elapsed();
   const used = container.used();
   await new Promise(done => setTimeout(done, settled));
   const memory = container.memory();
   await container.end();
-  if (status !== 200 || reply !== 200) throw new Error(`/initialize: ${status}, the function: ${reply}`);
-  return { open, initialized, replied, used, memory };
+  return { open: opened, initialized, replied, used, memory };
 }
 
 /** CPU of a data plane alone until its socket accepts, ms. */
@@ -222,7 +197,7 @@ async function startPlane(path, cpus, isWarm) {
   const preload = isWarm ? ['-r', join(code, 'warm/preload.js'), '--min-semi-space-size=16'] : [];
   const env = environment(path, workdir, isWarm ? { NOSLATE_FC_WARM: `use:${pack}` } : {});
   const plane = launch(cpus, [join(path, 'bin/node'), ...preload, join(path, 'bin/data_plane')], env);
-  await within(LAST_MS, accepts(join(workdir, 'noslated/socks/dp-0.sock')), 'the socket');
+  (await accepted(join(workdir, 'noslated/socks/dp-0.sock'))).destroy();
   const used = plane.used();
   await plane.end();
   return { used };

@@ -93,7 +93,7 @@ conformance('should leave no container behind at Ctrl-C', async () => {
   const pids = (): string[] => readFileSync(file, 'utf8').split('\n').slice(0, -1);
   const server = `require('node:fs').appendFileSync('pids', process.pid + '\\n'); require(${JSON.stringify(here('test/platform/conformance/plain.cjs'))});`;
   write(join(folder, 'own.cjs'), server);
-  // by its variables it cannot be found, as any process that is just being started
+  // shows no variables to be found by, like a process that is just being started: its group must do
   const command = `env -u FC_INSTANCE_ID ${process.execPath} own.cjs`;
   const { exit } = await run(['--command', command, '--fc', '3.0', '--only', 'then-frozen'], folder, async child => {
     await eventually('a container', async () => pids().length > 0);
