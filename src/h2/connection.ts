@@ -34,17 +34,8 @@ import {
   WINDOW_UPDATE,
   writeFrameHeader,
 } from './frame.ts';
-import { decodeBlock } from './hpack.ts';
-import {
-  checkSection,
-  contentLength,
-  createStream,
-  dequeue,
-  malformed,
-  type Section,
-  type Stream,
-  type StreamListener,
-} from './stream.ts';
+import { createSectionReader, MAX_HEADER_BYTES, malformed } from './section.ts';
+import { createStream, dequeue, type Stream, type StreamListener } from './stream.ts';
 
 /** Before either side says otherwise. @see RFC 9113 §6.9.2 */
 const DEFAULT_WINDOW = 65_535;
@@ -58,8 +49,6 @@ export const STREAM_WINDOW: number = 256 * 1024;
 /** Open to the full: streams that stand still must not use up what the others need. Each has its own bound. */
 const CONNECTION_WINDOW = MAX_WINDOW;
 
-/** A header block, encoded and decoded. gRPC needs a few hundred bytes. */
-const MAX_HEADER_BYTES = 64 * 1024;
 /** What may wait in the socket for a peer that does not read, before bodies wait, and before acknowledgements end it. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
 /** Writes of one turn up to this size are joined: one copy is cheaper than a vector of small pieces. */
@@ -180,9 +169,7 @@ export function openConnection(
   let dataStream: Stream | undefined;
   let dataFlags = 0;
   let dataPadding = 0;
-  /** Response heads, and trailers, are mostly the same bytes again. */
-  let lastHead: Decoded | undefined;
-  let lastTrailers: Decoded | undefined;
+  const readSection = createSectionReader();
 
   let unsent: Buffer[] = [OPENING];
   let unsentBytes = OPENING.length;
@@ -475,21 +462,17 @@ export function openConnection(
   function onHeaders(streamId: number, isEnd: boolean, bytes: Buffer): void {
     const stream = receivingStream(streamId, 'HEADERS');
     if (stream === undefined) return;
-    const last = stream.hasHead ? lastTrailers : lastHead;
-    const isSame = last !== undefined && last.isEnd === isEnd && last.bytes.equals(bytes);
-    const decoded = isSame ? last : decode(bytes, stream.hasHead, isEnd);
-    if (decoded instanceof H2Error) {
-      failByUs(stream, decoded);
+    const read = readSection(bytes, stream.hasHead, isEnd);
+    if (read instanceof H2Error) {
+      failByUs(stream, read);
       return;
     }
-    if (decoded.section === 'interim') return;
-    if (stream.hasHead) lastTrailers = decoded;
-    else {
-      lastHead = decoded;
+    if (read.section === 'interim') return;
+    if (read.section === 'head') {
       stream.hasHead = true;
-      stream.bodyLeft = decoded.contentLength;
+      stream.bodyLeft = read.contentLength;
     }
-    stream.listener.onHeaders(decoded.fields);
+    stream.listener.onHeaders(read.fields);
     if (isEnd && !stream.isClosed) complete(stream);
   }
 
@@ -751,35 +734,6 @@ export function openConnection(
     drain,
     close: () => shut(new H2Error(ErrorCode.CANCEL, 'connection closed'), ErrorCode.NO_ERROR),
   };
-}
-
-/** A header block that was decoded. */
-interface Decoded {
-  readonly bytes: Buffer;
-  readonly fields: readonly string[];
-  readonly section: Section;
-  readonly isEnd: boolean;
-  /** Of a head that says it. */
-  readonly contentLength: number | undefined;
-}
-
-/**
- * Decodes and checks a header block. Gives the error when it is the stream's alone.
- *
- * @throws {H2Error} COMPRESSION_ERROR: the connection's.
- */
-function decode(bytes: Buffer, hasHead: boolean, isEnd: boolean): Decoded | H2Error {
-  const fields = decodeBlock(bytes, MAX_HEADER_BYTES);
-  if (fields === undefined) {
-    return new H2Error(ErrorCode.ENHANCE_YOUR_CALM, `header list above ${MAX_HEADER_BYTES} bytes`, 'local');
-  }
-  try {
-    const section = checkSection(fields, hasHead, isEnd);
-    const length = section === 'head' ? contentLength(fields) : undefined;
-    return { bytes: Buffer.from(bytes), fields, section, isEnd, contentLength: length };
-  } catch (error) {
-    return error as H2Error;
-  }
 }
 
 function unexpected(what: string): H2Error {
