@@ -17,7 +17,7 @@ export interface Agent {
   /**
    * Resolves when every function has its `reservationCount` workers active.
    *
-   * @param deadline - epoch ms, less than 24.8 days ahead.
+   * @param deadline - a moment of `now()`, less than 24.8 days ahead.
    * @throws {GatewayError} rejected: the reason why a worker cannot start; UNAVAILABLE, naming what is
    *   missing, when the deadline passes.
    */
@@ -55,7 +55,7 @@ export interface Metadata {
   /** Trace context: name, value, name, value, … */
   baggage: RawHeaders;
   requestId: string;
-  /** Epoch ms, less than 24.8 days ahead. Bounds the wait for a worker and for the head, not the body after it. */
+  /** A moment of `now()`, less than 24.8 days ahead. Bounds the wait for a worker and for the head, not the body after it. */
   deadline: number;
   /** Fires when the caller has gone or given up before the head. Its reason is a GatewayError. */
   signal: Signal;

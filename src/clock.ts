@@ -1,9 +1,20 @@
 /**
- * Gives ms of a clock that never goes back; only differences mean something.
+ * Gives ms of a clock that never goes back, whatever is done to the time of day; only differences mean something.
+ * Deadlines are on this clock.
  *
  * Not `performance.now()`: what Node loads at its first use takes 0.7 ms of a start.
  */
 export function now(): number {
   const [seconds, nanoseconds] = process.hrtime();
   return seconds * 1000 + nanoseconds / 1e6;
+}
+
+/** Says a moment of `now()` in epoch ms, as those must hear it who have another clock. */
+export function epochOf(moment: number): number {
+  return Date.now() + Math.round(moment - now());
+}
+
+/** Reads what another clock said, epoch ms, as a moment of `now()`. */
+export function momentOf(epochMs: number): number {
+  return now() + epochMs - Date.now();
 }

@@ -43,7 +43,7 @@ export interface Exchange {
   readonly requestId: string;
   /** `now()` at arrival. */
   readonly startedAt: number;
-  /** Epoch ms by which the function must have given its head. */
+  /** The moment of `now()` by which the function must have given its head. */
   readonly deadline: number;
   /** Fires with a GatewayError when the client has gone or the gateway gave up. */
   readonly cancellation: Cancellation;

@@ -1,4 +1,5 @@
 import type { Agent, Metadata } from './agent.ts';
+import { now } from './clock.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { requestHeaders } from './headers.ts';
@@ -60,7 +61,7 @@ function untilReady({ ready }: Gateway, { deadline, cancellation: signal }: Exch
     const timer = setTimeout(() => {
       settle();
       reject(new GatewayError('UNAVAILABLE', 'no agent was ready before the deadline'));
-    }, deadline - Date.now());
+    }, deadline - now());
     const onAbort = (): void => {
       settle();
       reject(signal.reason);

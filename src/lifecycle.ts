@@ -1,4 +1,5 @@
 import type { Agent } from './agent.ts';
+import { now } from './clock.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { secondsOf } from './headers.ts';
@@ -21,7 +22,7 @@ export const hooks: Readonly<Record<'initialize' | 'pre-freeze' | 'pre-stop', Ho
   async initialize(gateway, { req }) {
     const seconds = secondsOf(req.headers['x-fc-initialization-timeout'], INITIALIZATION_TIMEOUT);
     const ms = seconds * 1000 * SHARE;
-    const deadline = Date.now() + ms;
+    const deadline = now() + ms;
     const agent = gateway.agent ?? (await untilReady(gateway, ms));
     await agent.warm(deadline);
   },

@@ -152,7 +152,7 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
 /** Lets a body that has no reader run out, or cancels it when it does not: nobody else would end it. */
 function discard({ deadline }: Exchange, { body }: TriggerResponse): void {
   let bytes = 0;
-  const timer = setTimeout(() => body.destroy(), Math.max(0, deadline - Date.now()));
+  const timer = setTimeout(() => body.destroy(), Math.max(0, deadline - now()));
   body.on('data', (chunk: Buffer) => {
     bytes += chunk.length;
     if (bytes > DISCARD_BYTES) body.destroy();

@@ -107,6 +107,7 @@ function handle(gateway: Gateway, req: IncomingMessage, res: ServerResponse): vo
 /** Tells who asks for what, and by when. */
 function describe(config: Config, req: IncomingMessage, res: ServerResponse): Exchange {
   const url = urlOf(req);
+  const startedAt = now();
   const timeout = secondsOf(req.headers['x-fc-function-timeout'], config.timeout);
   return {
     req,
@@ -114,8 +115,8 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
     kind: kindOf(req, url),
     url,
     requestId: req.headers['x-fc-request-id']?.toString() || newRequestId(),
-    startedAt: now(),
-    deadline: Date.now() + timeout * 1000,
+    startedAt,
+    deadline: startedAt + timeout * 1000,
     cancellation: new Cancellation(),
     invocation: 0,
     function: '',

@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import type { Agent, Metadata, TriggerResponse } from '../src/agent.ts';
+import { epochOf, now } from '../src/clock.ts';
 import { readConfig } from '../src/config.ts';
 import { GatewayError } from '../src/errors.ts';
 import type { Gateway } from '../src/gateway.ts';
@@ -77,6 +78,32 @@ waiting('should let an invocation wait, its body unread, until there is an agent
   });
 });
 
+waiting('should keep to its deadline when the time of day is set back or forth meanwhile', async () => {
+  const { now: timeOfDay } = Date;
+  for (const step of [-3_600_000, 3_600_000]) {
+    await withGateway(['--timeout', '7'], async ({ port, gateway, setAgent }) => {
+      const reply = ask(port);
+      while (gateway.invocations.size === 0) await new Promise(done => setImmediate(done));
+      Date.now = () => timeOfDay() + step;
+      let seconds = 0;
+      let epochSeconds = 0;
+      setAgent(
+        agentOf(async (_, __, { deadline }) => {
+          seconds = Math.round((deadline - now()) / 1000);
+          epochSeconds = Math.round((epochOf(deadline) - Date.now()) / 1000);
+          return answer('ok');
+        }),
+      );
+      try {
+        assert.is((await reply).body.toString(), 'ok');
+      } finally {
+        Date.now = timeOfDay;
+      }
+      assert.equal([seconds, epochSeconds], [7, 7]);
+    });
+  }
+});
+
 waiting('should answer 503 when the deadline passes first', async () => {
   await withGateway(['--timeout', '1'], async ({ port }) => {
     const reply = await ask(port);
@@ -123,7 +150,7 @@ seam('should be given the deadline, FC’s before ours, and never a time in the 
     const seconds: number[] = [];
     setAgent(
       agentOf(async (_, __, { deadline }) => {
-        seconds.push(Math.round((deadline - Date.now()) / 1000));
+        seconds.push(Math.round((deadline - now()) / 1000));
         return answer('ok');
       }),
     );
@@ -139,7 +166,7 @@ seam('should be given the time by which to be warm: nine tenths of the initializ
     setAgent({
       ...agentOf(async () => answer('ok')),
       warm: async deadline => {
-        seconds.push(Math.round((deadline - Date.now()) / 1000));
+        seconds.push(Math.round((deadline - now()) / 1000));
       },
     });
     for (const value of ['20', '100']) {

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import type { Agent, Metadata, TriggerResponse } from '../agent.ts';
+import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { FunctionProfile, ServiceProfile } from '../profile.ts';
@@ -85,7 +86,7 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
         timer = setTimeout(() => {
           const missing = pools.flatMap(pool => pool.missing() ?? []);
           reject(new GatewayError('UNAVAILABLE', missing.join('; ')));
-        }, deadline - Date.now());
+        }, deadline - now());
       });
       try {
         await Promise.race([Promise.all(pools.map(pool => pool.warm())), late]);

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Metadata, TriggerResponse } from '../agent.ts';
+import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 
 /** An invocation on its way: first in a pool's queue, then in a replica. It is answered or fails, once. */
@@ -53,7 +54,7 @@ export function createCall(
     },
     fail,
   };
-  const timer = setTimeout(() => giveUp(call.onDeadline()), Math.max(0, deadline - Date.now()));
+  const timer = setTimeout(() => giveUp(call.onDeadline()), Math.max(0, deadline - now()));
   if (signal.aborted) onAbort();
   else signal.addEventListener('abort', onAbort);
   return call;

@@ -1,3 +1,4 @@
+import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { Inlet } from '../inlet.ts';
 import type { Log } from '../log.ts';
@@ -66,9 +67,9 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
 
   const worker = startThread(name, spec);
   const initializationTimeout = profile.worker?.initializationTimeout ?? WORKER_DEFAULTS.initializationTimeout;
-  let since = Date.now();
+  let since = now();
   const initializing = setTimeout(() => {
-    const ms = Date.now() - since;
+    const ms = now() - since;
     // late by so much was frozen, and the worker with it: without its time anew it fails the call that thaws it
     if (ms > initializationTimeout + FROZEN_MS) {
       since += ms;
@@ -179,7 +180,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
           events.onRelease();
         }
         if (message[2]) {
-          if (Date.now() >= entry.call.metadata.deadline && entry.inlet === undefined) {
+          if (now() >= entry.call.metadata.deadline && entry.inlet === undefined) {
             log.warn(`${what} returned, but never ended its response`, { requestId: entry.call.metadata.requestId });
           }
           release(id);
@@ -207,7 +208,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     entry.stopBody();
     post(['cancel', id]);
     // whoever leaves early says nothing about the worker; one that let a deadline pass may be stuck
-    const left = Math.max(BLOCKED_MS, entry.call.metadata.deadline - Date.now());
+    const left = Math.max(BLOCKED_MS, entry.call.metadata.deadline - now());
     if (left === BLOCKED_MS && state === 'ready') state = 'silent';
     const judge = (): void => {
       if (entry.isHeard || entries.get(id) === undefined) release(id);

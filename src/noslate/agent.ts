@@ -171,7 +171,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     signal?: Signal,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
-      const late = deadline === undefined ? undefined : setTimeout(onLate, Math.max(0, deadline - Date.now()));
+      const late = deadline === undefined ? undefined : setTimeout(onLate, Math.max(0, deadline - now()));
       function settle(): void {
         clearTimeout(late);
         waiting.delete(attempt);
@@ -249,7 +249,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         const isRepeatable = upload.isRepeatable();
         if (failure instanceof GrpcError && failure.isRefused && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
         if (!isTransient(error, target, known)) throw error;
-        if (!isRepeatable || Date.now() + SETTLING_STEP_MS >= deadline) {
+        if (!isRepeatable || now() + SETTLING_STEP_MS >= deadline) {
           throw new GatewayError('UNAVAILABLE', `${describeTarget(target)}: the data plane is not ready again`, error);
         }
         await (isUntold() ? until(told, deadline, () => LATE, signal) : pause(SETTLING_STEP_MS));
@@ -326,7 +326,7 @@ function connectionOf(plane: Plane): Connection {
  * Resolves when a plane says that it is well. One that is just starting may be slow to say so, and a data plane is ill
  * while its circuit breaker is open.
  *
- * @throws {GatewayError} rejected: UNAVAILABLE at the deadline, epoch ms, or when the agent is closed.
+ * @throws {GatewayError} rejected: UNAVAILABLE at the deadline, a moment of `now()`, or when the agent is closed.
  */
 async function untilHealthy(
   name: string,
@@ -336,7 +336,7 @@ async function untilHealthy(
   for (;;) {
     const { health, reason } = await ask().catch(error => ({ health: false, reason: error }));
     if (health) return;
-    if (reason === STOPPING || Date.now() + AGAIN_MS > deadline) {
+    if (reason === STOPPING || now() + AGAIN_MS > deadline) {
       throw new GatewayError('UNAVAILABLE', `the ${name} is not healthy`, reason);
     }
     await pause(AGAIN_MS);

@@ -1,4 +1,5 @@
 import type { Metadata, TriggerResponse } from '../agent.ts';
+import { epochOf, now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { type CallListener, openCall, unaryCall } from '../grpc/call.ts';
 import { frameMessage, PREFIX_BYTES, writePrefix } from '../grpc/message.ts';
@@ -116,7 +117,7 @@ export function invoke(
       connection.verify();
       fail(new GrpcError(Status.DEADLINE_EXCEEDED, 'no response by the deadline'));
     };
-    const timer = setTimeout(onDeadline, Math.max(0, deadline + DEADLINE_GRACE_MS - Date.now()));
+    const timer = setTimeout(onDeadline, Math.max(0, deadline + DEADLINE_GRACE_MS - now()));
     signal.addEventListener('abort', onAbort);
 
     const call = openCall(connection, INVOKE[target.type], listener);
@@ -140,7 +141,7 @@ function firstMessage(target: Target, metadata: Metadata, body: Buffer | undefin
     method,
     headers,
     baggage,
-    deadline,
+    deadline: epochOf(deadline),
     requestId,
   };
   const head = InvokeRequest.encode(request, PREFIX_BYTES);

@@ -1,3 +1,4 @@
+import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { FunctionProfile } from '../profile.ts';
 
@@ -20,7 +21,7 @@ const LONGEST_DELAY_MS = 250;
  * just be restarting, unless it fails with a GatewayError: that one ends the wait.
  *
  * @param functions - as they are now: they may change in the meantime.
- * @param deadline - epoch ms.
+ * @param deadline - a moment of `now()`.
  * @throws {GatewayError} rejected: UNAVAILABLE at the deadline, with what is missing; `cause` is the
  *   failure of the last snapshot, if it failed.
  */
@@ -34,7 +35,7 @@ export async function untilWarm(
   for (let delay = 0; ; delay = Math.min(delay * 2 || FIRST_DELAY_MS, LONGEST_DELAY_MS)) {
     const missing = missingOf(functions(), stats);
     if (missing.length === 0) return;
-    const left = deadline - Date.now();
+    const left = deadline - now();
     if (left <= 0) throw new GatewayError('UNAVAILABLE', missing.join('; '), failure);
     if (delay > 0) await new Promise(done => setTimeout(done, Math.min(delay, left)));
     try {
@@ -65,7 +66,7 @@ async function before<T>(deadline: number, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     const fail = (): void => reject(new Error('no snapshot by the deadline'));
-    timer = setTimeout(fail, Math.max(0, deadline - Date.now()));
+    timer = setTimeout(fail, Math.max(0, deadline - now()));
   });
   try {
     return await Promise.race([promise, late]);

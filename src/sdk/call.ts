@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Metadata, TriggerResponse } from '../agent.ts';
+import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import { fromNoslate, type NoslateError, unknownFunction } from '../noslate/errors.ts';
 import type { SdkResponse } from './client.ts';
@@ -58,7 +59,7 @@ export function startCall(
       const code = retry === undefined ? 'TIMEOUT' : 'UNAVAILABLE';
       fail(new GatewayError(code, `${target} gave no answer by the deadline`));
     },
-    Math.max(0, deadline - Date.now()) + GRACE_MS,
+    Math.max(0, deadline - now()) + GRACE_MS,
   );
   const onAbort = (): void => fail(signal.reason as GatewayError);
   signal.addEventListener('abort', onAbort);

@@ -1,4 +1,5 @@
 import type { Metadata } from '../agent.ts';
+import { epochOf } from '../clock.ts';
 import type { RawHeaders } from '../headers.ts';
 import type { SdkDeadline, SdkMetadata } from './client.ts';
 
@@ -15,7 +16,7 @@ export function toSdkMetadata({ url, method, headers, baggage, requestId, deadli
     headers: toPairs(headers),
     baggage: toPairs(baggage),
     requestId,
-    deadline: toSdkDeadline(deadline),
+    deadline: toSdkDeadline(epochOf(deadline)),
   };
 }
 

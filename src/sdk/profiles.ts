@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { NoslateError } from '../noslate/errors.ts';
@@ -35,7 +36,7 @@ export function createProfiles(client: NoslatedClient, log: Log): Profiles {
   let last: Promise<unknown> = connected;
 
   client.on('newDataPlaneClientReady', () => {
-    if (isSet) returnedAt = Date.now();
+    if (isSet) returnedAt = now();
   });
   client.on('newControlPlaneClientReady', () => {
     // the SDK does this for functions alone. At once: it sends those when we return, and workers that start
@@ -87,7 +88,7 @@ export function createProfiles(client: NoslatedClient, log: Log): Profiles {
       last = done.catch(() => {});
       return done;
     },
-    isReturning: () => Date.now() - returnedAt < RETURN_MS,
+    isReturning: () => now() - returnedAt < RETURN_MS,
     close: () => closing.abort(),
   };
 }

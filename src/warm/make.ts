@@ -17,6 +17,7 @@ import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { now } from '../clock.ts';
 
 /** What is warmed; start.sh knows the packs by these names. */
 const PROGRAMS = ['data_plane', 'control_plane', 'worker'] as const;
@@ -113,8 +114,8 @@ async function attempt(warm: '1' | 'make'): Promise<string | undefined> {
     isRunning = false;
   });
   try {
-    const last = Date.now() + START_MS;
-    while (isRunning && Date.now() < last && !(await answers(port, '/initialize'))) await pause(LOOK_MS);
+    const last = now() + START_MS;
+    while (isRunning && now() < last && !(await answers(port, '/initialize'))) await pause(LOOK_MS);
     const fault = (await answers(port, '/invoke')) ? undefined : `no answer of a function\n${said}`;
     if (warm === 'make' && fault === undefined) await settle();
     child.kill('SIGTERM');
@@ -159,7 +160,7 @@ function answers(port: number, path: string): Promise<boolean> {
 
 /** Waits until all packs are there and are not written any more. */
 async function settle(): Promise<void> {
-  for (const last = Date.now() + SETTLE_MS; Date.now() < last; await pause(LOOK_MS)) {
+  for (const last = now() + SETTLE_MS; now() < last; await pause(LOOK_MS)) {
     const ages = PROGRAMS.map(packOf).map(
       file => Date.now() - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0),
     );

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import type { Agent } from '../../src/agent.ts';
+import { now } from '../../src/clock.ts';
 import { createLocalAgent } from '../../src/local/agent.ts';
 import { createLog } from '../../src/log.ts';
 import { loadProfile } from '../../src/profile.ts';
@@ -34,7 +35,7 @@ async function call(agent: Agent, url: string, ms: number = 20_000): Promise<str
     headers: [],
     baggage: [],
     requestId: url,
-    deadline: Date.now() + ms,
+    deadline: now() + ms,
     signal: new Cancellation(),
   });
   return String(await within(5000, read(body), 'the body'));

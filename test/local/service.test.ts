@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import type { Agent, Metadata } from '../../src/agent.ts';
+import { now } from '../../src/clock.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { createLocalAgent } from '../../src/local/agent.ts';
 import { pickFunction } from '../../src/local/service.ts';
@@ -91,7 +92,7 @@ const metadata = (): Metadata => ({
   headers: [],
   baggage: [],
   requestId: 'id',
-  deadline: Date.now() + 20_000,
+  deadline: now() + 20_000,
   signal: new AbortController().signal,
 });
 

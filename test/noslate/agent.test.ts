@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import type { TriggerResponse } from '../../src/agent.ts';
+import { now } from '../../src/clock.ts';
 import { type Code, GatewayError } from '../../src/errors.ts';
 import { PREFIX_BYTES } from '../../src/grpc/message.ts';
 import { InvokeRequest } from '../../src/noslate/messages.ts';
@@ -190,7 +191,7 @@ setting('should wait for a control plane, and fail when the agent is closed firs
   await withAgent(temporary(), async ({ agent, text }) => {
     const set = codeOf(agent.setProfile(named('f')));
     const called = codeOf(text('f'));
-    const warmed = codeOf(agent.warm(Date.now() + 60_000));
+    const warmed = codeOf(agent.warm(now() + 60_000));
     await within(SOON_MS, agent.close(), 'the agent to close');
     assert.equal(await Promise.all([set, called, warmed]), ['DRAINING', 'DRAINING', 'DRAINING']);
     assert.is(await codeOf(text('f')), 'DRAINING');
@@ -223,7 +224,7 @@ const early = suite('native agent: calls before a control plane has the profile'
 early('should try a whole body, and wait when the function is not known yet', async () => {
   await withPlanesAgent({ controlPlane: false }, async bench => {
     bench.agent.setProfile(named('f')).catch(() => {});
-    assert.is(await codeOf(bench.text('f', { deadline: Date.now() + 300 }, wholeBody())), 'UNAVAILABLE');
+    assert.is(await codeOf(bench.text('f', { deadline: now() + 300 }, wholeBody())), 'UNAVAILABLE');
     assert.is(await begun(bench, 'dp-0', 'invoke'), 1);
   });
 });
@@ -231,7 +232,7 @@ early('should try a whole body, and wait when the function is not known yet', as
 early('should hold back a body that could not be sent again', async () => {
   await withPlanesAgent({ controlPlane: false }, async bench => {
     bench.agent.setProfile(named('f')).catch(() => {});
-    assert.is(await codeOf(bench.text('f', { deadline: Date.now() + 300 }, openBody())), 'UNAVAILABLE');
+    assert.is(await codeOf(bench.text('f', { deadline: now() + 300 }, openBody())), 'UNAVAILABLE');
     assert.is(await begun(bench, 'dp-0', 'invoke'), 0);
   });
 });
@@ -240,7 +241,7 @@ early('should not try a plane that came after us', async () => {
   await withPlanesAgent({ controlPlane: false, late: true }, async bench => {
     bench.agent.setProfile(named('f')).catch(() => {});
     await eventually('a connection', async () => (await bench.planes.counters('dp-0')).sessions === 1);
-    assert.is(await codeOf(bench.text('f', { deadline: Date.now() + 300 }, wholeBody())), 'UNAVAILABLE');
+    assert.is(await codeOf(bench.text('f', { deadline: now() + 300 }, wholeBody())), 'UNAVAILABLE');
     assert.is(await begun(bench, 'dp-0', 'invoke'), 0);
   });
 });
@@ -256,7 +257,7 @@ early('should answer them as soon as it has', async () => {
 
 const warming = suite('native agent: warm');
 
-const soon = (): number => Date.now() + 500;
+const soon = (): number => now() + 500;
 const messageOf = (promise: Promise<void>): Promise<string> =>
   within(
     SOON_MS,
@@ -271,8 +272,8 @@ warming('should resolve when the reserved workers are active', async () => {
   await withProfile(
     { a: TELL, b: TELL },
     async bench => {
-      await within(10_000, bench.agent.warm(Date.now() + 10_000), 'warm workers');
-      await within(10_000, bench.agent.warm(Date.now() + 10_000), 'warm workers again');
+      await within(10_000, bench.agent.warm(now() + 10_000), 'warm workers');
+      await within(10_000, bench.agent.warm(now() + 10_000), 'warm workers again');
       assert.ok((await begun(bench, 'cp-0', 'getWorkerStatsSnapshot')) >= 2);
     },
     { a: { worker: { reservationCount: 2 } } },
@@ -624,7 +625,7 @@ failing('should have the code of the table: a lack of workers, and time', async 
   await withProfile(
     { wait, noqueue: wait, fast: wait, gone: wait },
     async ({ agent, invoke, planes, profile }) => {
-      const call = (name: string, ms = 60_000) => codeOf(invoke(name, { deadline: Date.now() + ms }));
+      const call = (name: string, ms = 60_000) => codeOf(invoke(name, { deadline: now() + ms }));
       assert.is(await call('noqueue'), 'NO_WORKER');
       assert.is(await call('wait', 5000), 'TIMEOUT');
       const first = call('wait');

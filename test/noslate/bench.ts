@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Agent, Metadata, TriggerResponse } from '../../src/agent.ts';
+import { now } from '../../src/clock.ts';
 import { type Code, GatewayError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createNativeAgent } from '../../src/noslate/agent.ts';
@@ -80,7 +81,7 @@ export const metadata = (fields: Partial<Metadata> = {}): Metadata => ({
   headers: [],
   baggage: [],
   requestId: 'r',
-  deadline: Date.now() + 60_000,
+  deadline: now() + 60_000,
   signal: new AbortController().signal,
   ...fields,
 });

@@ -5,6 +5,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import * as assert from 'uvu/assert';
 import type { TriggerResponse } from '../../src/agent.ts';
+import { now } from '../../src/clock.ts';
 import { type Code, GatewayError } from '../../src/errors.ts';
 import { EMPTY_PROFILE } from '../../src/profile.ts';
 import { data, Flag, goaway, headers, listen, type Peer, rstStream, settings, Type } from '../h2/peer.ts';
@@ -104,7 +105,7 @@ absent('should have calls wait until there is a data plane', async () => {
       hadSocket = existsSync(socket);
       return reply;
     });
-    assert.is(await codeOf(text('@hello', { deadline: Date.now() + 200 })), 'UNAVAILABLE');
+    assert.is(await codeOf(text('@hello', { deadline: now() + 200 })), 'UNAVAILABLE');
     assert.is(await call, 'hello');
     assert.is(hadSocket, true);
   });
@@ -171,7 +172,7 @@ killed('should be told once more what it knew, and its functions be waited for',
     };
     const known = note('known', text('f'));
     const large = note('large', codeOf(text('f', {}, bodyOf(Buffer.alloc(MIB))), 20_000));
-    const hasty = note('hasty', codeOf(text('f', { deadline: Date.now() + 500 }), 20_000));
+    const hasty = note('hasty', codeOf(text('f', { deadline: now() + 500 }), 20_000));
     const unknown = note('unknown', codeOf(text('nobody'), 20_000));
     assert.is(await unknown, 'FUNCTION_NOT_FOUND');
     // more of it is gone than was kept: it cannot be sent again
@@ -306,7 +307,7 @@ const scripted = suite('faults: a peer that misbehaves');
 
 scripted('should cost a call no more than its deadline, and later calls nothing, when it falls silent', async () => {
   await withScript(async ({ text, accept }) => {
-    const late = codeOf(text('f', { deadline: Date.now() + 300 }));
+    const late = codeOf(text('f', { deadline: now() + 300 }));
     const peer = await accept();
     const { streamId } = await peer.take(Type.HEADERS);
     const [head = Buffer.alloc(0)] = reply(streamId);

@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { now } from '../../src/clock.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { type BrokerStats, untilWarm } from '../../src/noslate/warm.ts';
 import type { FunctionProfile } from '../../src/profile.ts';
@@ -13,8 +14,8 @@ const profile = (name: string, reservationCount?: number): FunctionProfile => ({
   ...(reservationCount === undefined ? {} : { worker: { reservationCount } }),
 });
 
-const soon = (): number => Date.now() + 50;
-const later = (): number => Date.now() + 60_000;
+const soon = (): number => now() + 50;
+const later = (): number => now() + 60_000;
 
 /** Gives one answer after the other, and the last again and again. */
 function script(...answers: readonly (() => Promise<readonly BrokerStats[]>)[]): {

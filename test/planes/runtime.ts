@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import type { Agent, TriggerResponse } from '../../src/agent.ts';
+import { momentOf } from '../../src/clock.ts';
 import { GatewayError } from '../../src/errors.ts';
 import type { RawHeaders } from '../../src/headers.ts';
 import { createLocalAgent } from '../../src/local/agent.ts';
@@ -119,7 +120,9 @@ export function createRuntime(log: Log): Runtime {
     const failed = { name, runtime: served?.profile.runtime ?? '', ...call };
     if (served === undefined) throw errorBeforeHead(new GatewayError('FUNCTION_NOT_FOUND', ''), failed);
 
-    const answer = served.agent.invoke(name, body, { ...call, signal: NEVER }).then(toDroppable);
+    const answer = served.agent
+      .invoke(name, body, { ...call, deadline: momentOf(call.deadline), signal: NEVER })
+      .then(toDroppable);
     try {
       return await unlessAborted(answer, signal);
     } catch (error) {

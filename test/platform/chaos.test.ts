@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { now } from '../../src/clock.ts';
 import type { AgentName } from '../agents.ts';
 import { project, temporary, within } from '../helpers.ts';
 import type { Answer } from './answers.ts';
@@ -180,7 +181,7 @@ async function perform(platform: Platform, plan: Plan): Promise<Outcome> {
   const { id, kind, method, act, size, ms, body, isChunked, leavesAfter } = plan;
   const client = new AbortController();
   const leaving = leavesAfter === undefined ? undefined : setTimeout(() => client.abort(), leavesAfter);
-  const begun = Date.now();
+  const begun = now();
   const received: Buffer[] = [];
   let answer: Answer | undefined;
   let isWhole = false;
@@ -202,7 +203,7 @@ async function perform(platform: Platform, plan: Plan): Promise<Outcome> {
     error = reason;
   }
   clearTimeout(leaving);
-  return { answer, received: Buffer.concat(received), isWhole, ms: Date.now() - begun, error };
+  return { answer, received: Buffer.concat(received), isWhole, ms: Math.round(now() - begun), error };
 }
 
 const VERDICTS = ['whole', 'failed', 'late', 'crashed', 'unborn', 'gone'] as const;
@@ -320,7 +321,7 @@ async function unleash(agent: AgentName): Promise<void> {
   const diary: Diary = { entries: [], faults: [], killed: new Set(), unborn: new Set() };
   try {
     await within(LOST_MS, platform.scale(INSTANCES.fewest), 'the first instances');
-    const start = Date.now();
+    const start = now();
     const callers = Array.from({ length: CALLERS }, (_, index) => keepCalling(platform, index, start, diary));
     await Promise.all([disturb(platform, start, diary), ...callers]);
     await within(LOST_MS, expectOrder(platform), 'the platform to serve as ever');
@@ -362,7 +363,7 @@ async function keepCalling(platform: Platform, index: number, start: number, dia
   const random = randomOf(SEED * 1000 + index + 1);
   for (let n = 0; ; n++) {
     await pause(between(random, 0, THINK_MS));
-    const at = Date.now() - start;
+    const at = Math.round(now() - start);
     const calm = (at % WAVE_MS) - (WAVE_MS - LULL_MS);
     if (calm > 0) await pause(LULL_MS - calm);
     if (at > SECONDS * 1000) return;
@@ -394,7 +395,7 @@ async function disturb(platform: Platform, start: number, { killed, unborn }: Fa
   let scaling: Promise<void> = Promise.resolve();
   for (let step = 0; ; step++) {
     await pause(between(random, 100, 700));
-    if (Date.now() - start > SECONDS * 1000) break;
+    if (Math.round(now() - start) > SECONDS * 1000) break;
     const what = random();
     const share = random();
     const ms = between(random, 50, 1500);

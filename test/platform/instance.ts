@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
+import { now } from '../../src/clock.ts';
 import { FcError, platformError } from './answers.ts';
 import { type Connections, createConnections, type Exchange, resetSocket } from './connections.ts';
 import { type ControlPath, commonHeaders, environment, instanceId, requestId } from './headers.ts';
@@ -83,7 +84,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
 
   const [file = '', ...args] = settings.command.map(part => part.replace(/\bPORT\b/g, String(port)));
   say('starting', { command: [file, ...args].join(' '), port });
-  const started = Date.now();
+  const started = now();
   const child = spawn(file, args, {
     cwd: settings.cwd,
     env: { ...inherited(), ...environment(settings, id, port), ...settings.environment },
@@ -154,14 +155,14 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       await probe();
       if (state !== 'starting') return ended();
       state = 'accepting';
-      say('accepting', { port, ms: Date.now() - started });
+      say('accepting', { port, ms: Math.round(now() - started) });
     }
     if (state === 'accepting') {
       if (initializer !== undefined) await initialize(request, initializer.timeout);
       if (healthCheck !== undefined) await firstCheck();
       if (state !== 'accepting') return ended();
       state = 'ready';
-      say('ready', { ms: Date.now() - started });
+      say('ready', { ms: Math.round(now() - started) });
     }
     if (state !== 'ready') return ended();
   }
@@ -178,7 +179,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     const deadline = started + settings.startTimeout * 1000;
     while (state === 'starting') {
       if (await accepts(HOST, port, switches.probeEnd)) return;
-      if (Date.now() > deadline) {
+      if (now() > deadline) {
         const message = `Function instance health check failed on port ${port} in ${settings.startTimeout} seconds. Logs:${log.tail(0)}`;
         throw platformError('FunctionNotStarted', switches.startErrorStatus, message);
       }
@@ -227,7 +228,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     headers: Exchange['headers'],
     ms: number,
   ): Promise<{ status: number; body: string; ms: number }> {
-    const begun = Date.now();
+    const begun = now();
     const controller = new AbortController();
     const timer = setTimeout(() => controller.abort(), ms);
     const length: Exchange['headers'] = method === 'POST' ? [['Content-Length', '0']] : [];
@@ -239,9 +240,9 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
         signal: controller.signal,
       });
       const body = await text(response, MAX_BODY_OF_HOOK);
-      return { status: response.statusCode ?? 0, body, ms: Date.now() - begun };
+      return { status: response.statusCode ?? 0, body, ms: Math.round(now() - begun) };
     } catch {
-      return { status: 0, body: '', ms: Date.now() - begun };
+      return { status: 0, body: '', ms: Math.round(now() - begun) };
     } finally {
       clearTimeout(timer);
     }
@@ -284,7 +285,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
 
   function freeze(): void {
     if (frozenAt !== undefined || child.pid === undefined || !isRunning()) return;
-    frozenAt = Date.now();
+    frozenAt = now();
     freezes += 1;
     signalAll(tree(child.pid), 'SIGSTOP');
     say('frozen', {});
@@ -292,7 +293,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
 
   function thaw(): void {
     if (frozenAt === undefined || child.pid === undefined || !isRunning()) return;
-    const ms = Date.now() - frozenAt;
+    const ms = Math.round(now() - frozenAt);
     frozenAt = undefined;
     // children first: a parent must not find them standing still
     signalAll(tree(child.pid).reverse(), 'SIGCONT');

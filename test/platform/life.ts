@@ -1,3 +1,4 @@
+import { now } from '../../src/clock.ts';
 /** Something that happened in an instance's life, or to a call. `fields` are numbers in ms unless named otherwise. */
 export interface LifeEvent {
   /** ms since the platform was started. */
@@ -45,13 +46,13 @@ export interface Life {
  * @param keep - false, for who only listens, and for long: `events` stays empty.
  */
 export function createLife(keep: boolean = true): Life {
-  const started = Date.now();
+  const started = now();
   const events: LifeEvent[] = [];
   const listeners = new Set<(event: LifeEvent) => void>();
   return {
     events,
     tell(event, fields) {
-      const entry: LifeEvent = { at: Date.now() - started, event, ...fields };
+      const entry: LifeEvent = { at: Math.round(now() - started), event, ...fields };
       if (keep) events.push(entry);
       for (const listener of [...listeners]) listener(entry);
     },

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { PassThrough, pipeline, type Readable, Transform } from 'node:stream';
+import { now } from '../../src/clock.ts';
 import { type Answer, errorAnswer, FcError, platformError } from './answers.ts';
 import type { Exchange } from './connections.ts';
 import { commonHeaders, fromClient, type HeaderPairs, header, isReserved, pairs, requestId } from './headers.ts';
@@ -245,7 +246,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       throw new ClientGone();
     }
     const controller = new AbortController();
-    const begun = Date.now();
+    const begun = now();
     let timedOut = false;
     let ended = false;
     tell('request', { instance: instance.id, requestId: id, ...fields });
@@ -259,7 +260,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       ended = true;
       clearTimeout(timer);
       client?.removeEventListener('abort', leave);
-      const ms = Date.now() - begun;
+      const ms = Math.round(now() - begun);
       const why = { errorType, cause: cause && String(cause) };
       tell('answer', { instance: instance.id, requestId: id, ...fields, status, ms, ...why });
       release(instance, id);
@@ -298,7 +299,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       ? [switches.timeoutStatus, `Function time out after ${settings.timeout} seconds (maxMemoryUsage: ${memory})`]
       : [
           502,
-          `Process exited unexpectedly before completing request (duration: ${Date.now() - call.begun}ms, maxMemoryUsage: ${memory})`,
+          `Process exited unexpectedly before completing request (duration: ${Math.round(now() - call.begun)}ms, maxMemoryUsage: ${memory})`,
         ];
     return new FcError('function', 'UnhandledInvocationError', kind === 'event' ? 200 : status, text);
   }
@@ -352,7 +353,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
             ['Content-Length', String(length)],
             ['X-Fc-Request-Id', id],
             ['X-Fc-Instance-Id', instance.id],
-            ['X-Fc-Invocation-Duration', String(Date.now() - call.begun)],
+            ['X-Fc-Invocation-Duration', String(Math.round(now() - call.begun))],
             ['X-Fc-Max-Memory-Usage', instance.peakMemory().toFixed(2)],
             ...(errorType === undefined ? [] : [['X-Fc-Error-Type', errorType] as const]),
             ...log,

@@ -1,6 +1,7 @@
 import { type IncomingMessage, request, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream';
+import { now } from '../../src/clock.ts';
 import { type Answer, errorAnswer, FcError } from './answers.ts';
 import { grouped } from './connections.ts';
 import { commonHeaders, fromClient, type HeaderPairs, isReserved, pairs, requestId } from './headers.ts';
@@ -46,7 +47,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
     return;
   }
 
-  const begun = Date.now();
+  const begun = now();
   const on = { ...asked, instance: instance.id };
   life.tell('request', on);
   const upstream = instance.connections.open();
@@ -56,7 +57,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
     if (state === 'ended') return;
     state = 'ended';
     clearTimeout(timer);
-    life.tell('answer', { ...on, status, ms: Date.now() - begun, ...fields });
+    life.tell('answer', { ...on, status, ms: Math.round(now() - begun), ...fields });
     platform.release(instance, id);
   }
 

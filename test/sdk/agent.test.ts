@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import type { Agent, Metadata, TriggerResponse } from '../../src/agent.ts';
+import { epochOf, now } from '../../src/clock.ts';
 import { type Code, ConfigError, GatewayError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { EMPTY_PROFILE, loadProfile, type Profile } from '../../src/profile.ts';
@@ -74,7 +75,7 @@ const metadata = (fields: Partial<Metadata> = {}): Metadata => ({
   headers: [],
   baggage: [],
   requestId: 'r',
-  deadline: Date.now() + 60_000,
+  deadline: now() + 60_000,
   signal: new AbortController().signal,
   ...fields,
 });
@@ -248,7 +249,7 @@ profiles('should be warm when the reserved workers are there', async () => {
   );
   await withAgent(async ({ agent }) => {
     await within(5000, agent.setProfile(loadProfile(join(folder, 'noslate.json'))), 'the profile');
-    await within(10_000, agent.warm(Date.now() + 10_000), 'a warm worker');
+    await within(10_000, agent.warm(now() + 10_000), 'a warm worker');
     assert.is(planes.runtime.activeWorkers('hello'), 1);
   });
 });
@@ -259,7 +260,7 @@ profiles('should say what is not warm, and outlive a missing control plane', asy
     const functions = item === undefined ? [] : [{ ...item, url: 'file:///nowhere', worker: { reservationCount: 1 } }];
     await within(5000, agent.setProfile({ ...EMPTY_PROFILE, functions }), 'the profile');
     planes.stop('control');
-    const error = await failureOf(agent.warm(Date.now() + 60));
+    const error = await failureOf(agent.warm(now() + 60));
     assert.equal([error.code, error.message], ['UNAVAILABLE', 'function "f": 0 of 1 reserved workers active']);
   });
 });
@@ -288,7 +289,7 @@ calls('should run a real function, both ways', async () => {
 });
 
 calls('should tell the function what it is told of the request', async () => {
-  const seen = deferred<object>();
+  const seen = deferred<{ deadline: number; body: string }>();
   const handler: Handler = async ({ body, signal: _, ...request }) => {
     seen.resolve({ ...request, body: (await read(body)).toString() });
     return answer();
@@ -302,7 +303,10 @@ calls('should tell the function what it is told of the request', async () => {
       requestId: 'id',
     });
     await within(5000, agent.invoke('f', bodyOf('text'), metadata(told)), 'the head');
-    assert.equal(await seen.promise, { ...told, body: 'text' });
+    // the planes have another clock: they are told the time of day
+    const { deadline, ...rest } = await seen.promise;
+    assert.ok(Math.abs(Number(deadline) - epochOf(told.deadline)) < 1000, `deadline ${deadline}`);
+    assert.equal({ ...rest, deadline: told.deadline }, { ...told, body: 'text' });
   });
 });
 
@@ -343,12 +347,12 @@ calls('should not cut a body that takes longer than the deadline', async () => {
   await withFunction(
     async () => answer(source),
     async agent => {
-      const deadline = Date.now() + 50;
+      const deadline = now() + 50;
       const { body } = await within(5000, agent.invoke('f', noBody(), metadata({ deadline })), 'the head');
       const text = read(body);
       source.push('a');
       // the SDK's own limit is 1 s after the deadline: there is nothing else to wait for
-      await new Promise(done => setTimeout(done, deadline + 1200 - Date.now()));
+      await new Promise(done => setTimeout(done, deadline + 1200 - now()));
       source.push('b');
       source.push(null);
       assert.is((await within(5000, text, 'the body')).toString(), 'ab');
@@ -358,7 +362,7 @@ calls('should not cut a body that takes longer than the deadline', async () => {
 
 calls('should give up at the deadline when nothing is heard', async () => {
   await withFunction(silence().handler, async agent => {
-    const error = await failureOf(agent.invoke('f', openBody(), metadata({ deadline: Date.now() + 20 })));
+    const error = await failureOf(agent.invoke('f', openBody(), metadata({ deadline: now() + 20 })));
     assert.equal([error.code, error.message], ['TIMEOUT', 'function "f" gave no answer by the deadline']);
     await noTrips();
   });
@@ -372,7 +376,7 @@ calls('should let the data plane say what the deadline found', async () => {
   );
   await withAgent(async ({ agent }) => {
     await within(5000, agent.setProfile(loadProfile(join(folder, 'noslate.json'))), 'the profile');
-    const deadline = Date.now() + 1500;
+    const deadline = now() + 1500;
     const [first, second] = await Promise.all([
       failureOf(agent.invoke('f', noBody(), metadata({ deadline: deadline + 500 }))),
       failureOf(agent.invoke('f', noBody(), metadata({ deadline }))),
@@ -633,7 +637,7 @@ restarts('should be waited for until it knows its functions again', async () => 
 restarts('should not be waited for with a function that nobody has registered', async () => {
   await withFunction(silence().handler, async agent => {
     restart();
-    const error = await failureOf(agent.invoke('nope', noBody(), metadata({ deadline: Date.now() + 600_000 })));
+    const error = await failureOf(agent.invoke('nope', noBody(), metadata({ deadline: now() + 600_000 })));
     assert.is(error.code, 'FUNCTION_NOT_FOUND');
   });
 });
@@ -650,7 +654,7 @@ restarts('should be unavailable by the deadline', async () => {
     // what comes too late for the deadline is TIMEOUT
     await eventually('it to be unavailable', async () => {
       restart();
-      const error = await failureOf(agent.invoke('f', bodyOf('x'), metadata({ deadline: Date.now() + 500 })));
+      const error = await failureOf(agent.invoke('f', bodyOf('x'), metadata({ deadline: now() + 500 })));
       return error.code === 'UNAVAILABLE';
     });
     await noTrips();
@@ -699,7 +703,7 @@ closing('should end what waits for the planes', async () => {
     await within(5000, agent.setProfile({ ...EMPTY_PROFILE, functions }), 'the profile');
     planes.stop('control');
     const set = failureOf(agent.setProfile(profileOf('g')));
-    const warm = failureOf(agent.warm(Date.now() + 600_000));
+    const warm = failureOf(agent.warm(now() + 600_000));
     await within(5000, agent.close(), 'the agent to close');
     assert.equal([(await set).code, (await warm).code], ['DRAINING', 'DRAINING']);
     assert.is(planes.clients, 0);

@@ -1,3 +1,4 @@
+import { now } from '../../../src/clock.ts';
 import { createPlatform, type Platform } from '../platform.ts';
 import type { Flavour, FunctionOptions } from '../settings.ts';
 import { CALLS } from './calls.ts';
@@ -62,7 +63,7 @@ export async function runChecks(
         return platform;
       },
     };
-    const begun = Date.now();
+    const begun = now();
     let failure: string | undefined;
     const attempt = async (ms: number, work: Promise<unknown>, what: string): Promise<void> => {
       try {
@@ -72,7 +73,7 @@ export async function runChecks(
       }
     };
     await attempt(CHECK_MS, check.run(context), 'the check to end');
-    const ms = Date.now() - begun;
+    const ms = Math.round(now() - begun);
     for (const platform of own) for (const instance of platform.instances()) instance.thaw();
     await attempt(SCALE_MS, Promise.all(own.map(platform => platform.stop())), 'its instances to end');
     const result = { check, failure, ms };
