@@ -14,6 +14,8 @@ const STATUS = {
   SERVICE_NOT_FOUND: 404,
   /** `SERVER_MAX_BODY` was passed. */
   BODY_TOO_LARGE: 413,
+  /** The client expects something that is not there. */
+  EXPECTATION_FAILED: 417,
   /** Noslate's rate limit of the function was passed. */
   RATE_LIMITED: 429,
   /** Request headers above node:http's limit. */
@@ -22,6 +24,8 @@ const STATUS = {
   CLIENT_GONE: 499,
   /** A fault of the gateway's own. */
   INTERNAL: 500,
+  /** A method or transfer coding that no part of the gateway knows. */
+  NOT_IMPLEMENTED: 501,
   /** The function threw, rejected or broke off. */
   FUNCTION_FAILED: 502,
   /** The agent cannot run functions of this runtime. */

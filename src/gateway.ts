@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { Agent } from './agent.ts';
 import type { Config } from './config.ts';
 import type { Code, GatewayError } from './errors.ts';
@@ -7,8 +8,8 @@ import type { Cancellation } from './signal.ts';
 import type { Table } from './table.ts';
 import type { Target } from './target.ts';
 
-/** What FC asks for with a request: one of its lifecycle hooks, an event invoke, or an HTTP trigger. */
-export type Kind = 'initialize' | 'pre-freeze' | 'pre-stop' | 'event' | 'http';
+/** What FC asks for with a request: one of its lifecycle hooks, an event invoke, an HTTP trigger, or its health check. */
+export type Kind = 'initialize' | 'pre-freeze' | 'pre-stop' | 'event' | 'http' | 'health';
 
 /** Names the function or service that a request is for. @throws {GatewayError} ROUTE_NOT_FOUND. */
 export type Router = (exchange: Exchange) => Target;
@@ -39,6 +40,8 @@ export interface Exchange {
   readonly kind: Kind;
   /** In origin form, without FC 2.0's proxy prefix. */
   readonly url: string;
+  /** Host and port of a request in absolute form, where they count and `Host` does not (RFC 9112 §3.2.2). */
+  readonly authority: string | undefined;
   /** FC's, else one of the same form. */
   readonly requestId: string;
   /** `now()` at arrival. */
@@ -51,8 +54,17 @@ export interface Exchange {
   invocation: number;
   /** What runs, once it is known: `NAME` of a function or `service:NAME`. */
   function: string;
+  /**
+   * The connection ends with its answer. With `Upgrade` it must: whatever the client sent behind such a request, node:http
+   * drops as being of another protocol.
+   */
+  readonly isLast: boolean;
   bytesIn: number;
   bytesOut: number;
+  /** The answer's body, while it is being sent. */
+  body: Readable | undefined;
+  /** For an answer of server-sent events: whether what was sent ends with a whole one. */
+  isBetweenEvents: boolean | undefined;
   /** ms from arrival to the head; undefined before it. */
   firstByteMs: number | undefined;
   /** The failure, if it came to one. */

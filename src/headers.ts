@@ -1,4 +1,4 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
 import { GatewayError } from './errors.ts';
 
 /**
@@ -40,32 +40,59 @@ const TRACE = new Set([
   'x-fc-tracing-opentracing-span-baggages',
 ]);
 
-/** By the length of a name, whether it can be one of those: of most fields one look tells. */
-const CAN_BE_NAMED: readonly boolean[] = [...HOP_BY_HOP, ...SECRET, ...TRACE].reduce<boolean[]>((lengths, name) => {
-  lengths[name.length] = true;
+/** Fields of a response of which a recipient takes one, and not all the same one if there are two (RFC 9110 §5.3). */
+const SINGLETON = new Set([
+  'access-control-allow-credentials',
+  'access-control-allow-origin',
+  'access-control-max-age',
+  'age',
+  'content-disposition',
+  'content-location',
+  'content-range',
+  'content-type',
+  'date',
+  'etag',
+  'expires',
+  'last-modified',
+  'location',
+  'retry-after',
+  'server',
+  'strict-transport-security',
+]);
+
+/** By the length of a name, whether it can be one of a set: of most fields one look tells. */
+const lengthsOf = (...sets: readonly ReadonlySet<string>[]): readonly boolean[] => {
+  const lengths: boolean[] = [];
+  for (const set of sets) for (const name of set) lengths[name.length] = true;
   return lengths;
-}, []);
+};
+const CAN_BE_NAMED = lengthsOf(HOP_BY_HOP, SECRET, TRACE);
 
 /**
  * Sorts a request's fields in one pass. `headers` are for the function: no hop-by-hop field, none that
  * `Connection` names, no secret. `baggage` is the trace context among them, names in lower case.
+ *
+ * @param authority - of a target in absolute form: it takes the place of `Host`.
  */
 export function requestHeaders(
   raw: RawHeaders,
   connection: string | undefined,
+  authority?: string,
 ): { headers: string[]; baggage: string[] } {
   const nominated = nominatedBy(connection);
   const headers: string[] = [];
   const baggage: string[] = [];
+  if (authority !== undefined) headers.push('Host', authority);
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string;
     const value = raw[i + 1] as string;
-    if (nominated === undefined && CAN_BE_NAMED[name.length] !== true) {
+    if (nominated === undefined && authority === undefined && CAN_BE_NAMED[name.length] !== true) {
       headers.push(name, value);
       continue;
     }
     const key = name.toLowerCase();
     if (HOP_BY_HOP.has(key) || SECRET.has(key) || nominated?.has(key)) continue;
+    if (authority !== undefined && key === 'host') continue;
     headers.push(name, value);
     if (TRACE.has(key)) baggage.push(key, value);
   }
@@ -90,19 +117,24 @@ export interface ResponseHead {
 }
 
 /**
- * Makes valid HTTP of a function's header fields: drops hop-by-hop fields and `x-fc-*` (a function could
- * forge FC's metrics with them), and writes text that Latin-1 cannot hold as UTF-8, as browsers read it.
+ * Makes valid HTTP of a function's header fields: drops hop-by-hop fields, those that its `Connection` names, and
+ * `x-fc-*` (a function could forge FC's metrics with them), keeps the last of a field that there may be one of, and
+ * writes text that Latin-1 cannot hold as UTF-8, as browsers read it.
  *
  * @throws {GatewayError} BAD_RESPONSE for a field that is not HTTP; the message names the field.
  */
 export function responseHeaders(raw: RawHeaders): ResponseHead {
   const headers: string[] = [];
   let contentLength = -1;
+  let nominated: Set<string> | undefined;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string;
     const value = toBytes(raw[i + 1] as string);
     const key = name.toLowerCase();
-    if (HOP_BY_HOP.has(key) || key.startsWith('x-fc-')) continue;
+    if (HOP_BY_HOP.has(key) || key.startsWith('x-fc-')) {
+      if (key === 'connection') nominated = new Set([...(nominated ?? []), ...(nominatedBy(value) ?? [])]);
+      continue;
+    }
     try {
       validateHeaderName(name);
       validateHeaderValue(name, value);
@@ -116,33 +148,81 @@ export function responseHeaders(raw: RawHeaders): ResponseHead {
       }
       if (contentLength >= 0) continue;
       contentLength = Number(value);
-    }
+    } else if (SINGLETON.has(key)) remove(headers, item => item === key);
     headers.push(name, value);
   }
+  // it may stand behind the fields that it names
+  if (nominated !== undefined) remove(headers, key => key !== 'content-length' && nominated?.has(key) === true);
   return { headers, contentLength };
 }
+
+/** Removes the fields whose name, in lower case, passes. */
+function remove(headers: string[], test: (key: string) => boolean): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    if (test((headers[i] as string).toLowerCase())) headers.splice(i, 2);
+  }
+}
+
+/** `uri-host [ ":" port ]`, without user; a list of two is none. @see RFC 9110 §4.2.3, RFC 3986 §3.2.2 */
+const AUTHORITY = /^(\[[\da-f:.]+\]|\[v[\da-f]+\.[-.\w~!$&'()*+;=:]+\]|(?:[-.\w~!$&'()*+;=]|%[\da-f]{2})*)(?::\d*)?$/i;
 
 /**
  * Says what is wrong with a request that node:http let through, or nothing. A gateway that is laxer than
  * its neighbours can be made to disagree with them about who is asked and where a message ends.
  *
- * @see RFC 9112 §3.2 (Host), §6.1 (Transfer-Encoding in HTTP/1.0)
+ * @see RFC 9112 §3.2 (target and Host), §6.1 (Transfer-Encoding); RFC 9110 §10.1.1 (Expect)
  */
-export function malformed(httpVersion: string, raw: RawHeaders): string | undefined {
-  if (httpVersion !== '1.1' && httpVersion !== '1.0') return `HTTP version ${httpVersion}: expected 1.1 or 1.0`;
+export function malformed({
+  httpVersion,
+  method,
+  url = '',
+  rawHeaders: raw,
+}: Pick<IncomingMessage, 'httpVersion' | 'method' | 'url' | 'rawHeaders'>): GatewayError | undefined {
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') return bad(`HTTP version ${httpVersion}: expected 1.1 or 1.0`);
+  const isOld = httpVersion === '1.0';
+  if (!url.startsWith('/') && !(url === '*' && method === 'OPTIONS')) {
+    const authority = /^https?:\/\/([^/?]+)(?:[/?]|$)/i.exec(url)?.[1];
+    if (authority === undefined || !AUTHORITY.test(authority)) return bad(`target: expected a path or an http URL`);
+  }
   let hosts = 0;
+  let codings: string | undefined;
+  let hasLength = false;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string;
-    if (name.length === 4 && name.toLowerCase() === 'host') {
-      hosts++;
-      if (!/^[^\s/?#@\\,]*$/.test(raw[i + 1] as string))
-        return 'host: expected a name or address with an optional port';
-    } else if (httpVersion === '1.0' && name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
-      return 'transfer-encoding: not allowed in HTTP/1.0';
+    switch (name.length) {
+      case 4:
+        if (name.toLowerCase() !== 'host') break;
+        hosts++;
+        if (!AUTHORITY.test(raw[i + 1] as string)) return bad('host: expected a name or address with an optional port');
+        break;
+      case 14:
+        if (name.toLowerCase() === 'content-length') hasLength = true;
+        break;
+      case 17:
+        if (name.toLowerCase() !== 'transfer-encoding') break;
+        codings = codings === undefined ? (raw[i + 1] as string) : `${codings}, ${raw[i + 1]}`;
+        break;
+      case 6:
+        if (name.toLowerCase() !== 'expect' || isOld || /^100-continue$/i.test(raw[i + 1] as string)) break;
+        return new GatewayError('EXPECTATION_FAILED', 'expect: only 100-continue can be met');
     }
   }
-  if (hosts > 1) return `host: expected one, got ${hosts}`;
-  return hosts === 0 && httpVersion === '1.1' ? 'host: expected one, got none' : undefined;
+  if (hosts > 1) return bad(`host: expected one, got ${hosts}`);
+  if (hosts === 0 && !isOld) return bad('host: expected one, got none');
+  return codings === undefined ? undefined : badCoding(codings, isOld, hasLength);
+}
+
+const bad = (message: string): GatewayError => new GatewayError('BAD_REQUEST', message);
+
+/** What is wrong with a Transfer-Encoding, which alone is to say where the body ends. */
+function badCoding(codings: string, isOld: boolean, hasLength: boolean): GatewayError | undefined {
+  if (isOld) return bad('transfer-encoding: not allowed in HTTP/1.0');
+  if (hasLength) return bad('transfer-encoding: not allowed beside content-length');
+  const names = codings.split(',').map(name => name.trim().toLowerCase());
+  if (names.length === 1 && names[0] === 'chunked') return undefined;
+  if (names.indexOf('chunked') !== names.length - 1)
+    return bad('transfer-encoding: expected chunked as the last coding');
+  return new GatewayError('NOT_IMPLEMENTED', 'transfer-encoding: expected no coding but chunked');
 }
 
 function nominatedBy(connection: string | undefined): Set<string> | undefined {

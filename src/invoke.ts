@@ -26,15 +26,15 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   exchange.function = formatTarget(target);
   const agent = gateway.agent ?? (await untilReady(gateway, exchange));
 
-  if (req.headers.expect !== undefined) res.writeContinue();
+  if (req.headers.expect !== undefined && req.httpVersion === '1.1') res.writeContinue();
   const { type, name } = target;
   const metadata = metadataOf(exchange);
   const response = type === 'service' ? agent.invokeService(name, req, metadata) : agent.invoke(name, req, metadata);
   respond(gateway, exchange, await response);
 }
 
-function metadataOf({ req, url, requestId, deadline, cancellation: signal }: Exchange): Metadata {
-  const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection);
+function metadataOf({ req, url, authority, requestId, deadline, cancellation: signal }: Exchange): Metadata {
+  const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection, authority);
   return { url, method: req.method ?? 'GET', headers, baggage, requestId, deadline, signal };
 }
 

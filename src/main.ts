@@ -9,6 +9,7 @@ import type { Gateway } from './gateway.ts';
 import { WORKER_THREAD } from './local/messages.ts';
 import { createLog, type Log } from './log.ts';
 import { EMPTY_PROFILE, loadProfile, type Profile } from './profile.ts';
+import { breakOff } from './respond.ts';
 import { createRouter } from './router.ts';
 import { createGateway } from './server.ts';
 import { watchFolder } from './watch.ts';
@@ -57,7 +58,7 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLog(config.log);
-  const { server, gateway, setAgent } = createGateway(config, log, profile, stop);
+  const { server, gateway, setAgent, closeIdle } = createGateway(config, log, profile, stop);
 
   server.on('error', (error: NodeJS.ErrnoException) => {
     process.stderr.write(`noslate-fc: ${explain(error, config)}\n`);
@@ -87,6 +88,10 @@ async function main(): Promise<void> {
   }
   function exit(): void {
     log.flush();
+    // a client that would send its next request here must see the end before it does
+    server.close();
+    closeIdle();
+    for (const exchange of gateway.invocations.values()) if (exchange.res.headersSent) breakOff(exchange);
     // from Node 24 on V8 has loops that no thread can be got out of, and process.exit waits for all threads
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STUCK_MS);
     Promise.resolve(agent?.close()).then(() => process.exit(0));

@@ -1,8 +1,10 @@
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import type { TriggerResponse } from './agent.ts';
 import { now } from './clock.ts';
-import { GatewayError, toGatewayError } from './errors.ts';
+import { type Code, GatewayError, toGatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
-import { type ResponseHead, responseHeaders } from './headers.ts';
+import { type RawHeaders, type ResponseHead, responseHeaders } from './headers.ts';
 
 /** What a function may still send when nobody reads it (HEAD, 204, …) before it is cancelled. */
 const DISCARD_BYTES = 64 * 1024;
@@ -35,6 +37,7 @@ export function respond(gateway: Gateway, exchange: Exchange, response: TriggerR
     throw error;
   }
   const { headers } = head;
+  if (gateway.draining || exchange.isLast) headers.push('connection', 'close');
   let { status } = response;
   if (kind === 'event') {
     if (status < 200 || status > 299) {
@@ -55,13 +58,29 @@ export function respond(gateway: Gateway, exchange: Exchange, response: TriggerR
   discard(exchange, response);
 }
 
+/** Failures after which the connection ends: what it brings further cannot be told, or is not wanted. */
+const ENDS_CONNECTION: ReadonlySet<Code> = new Set<Code>([
+  'BAD_REQUEST',
+  'BODY_TOO_LARGE',
+  'DRAINING',
+  'EXPECTATION_FAILED',
+  'HEADERS_TOO_LARGE',
+  'NOT_IMPLEMENTED',
+]);
+
+/** What is read of a request whose answer ends the connection, and for how long, ms. */
+const LINGER_BYTES = 1024 * 1024;
+const LINGER_MS = 1000;
+
 /**
  * Answers with an error: JSON with `errorType`, `errorMessage` and `requestId`. An event call is answered
- * 404 with `x-fc-status`, all that FC takes for a failure. After the head, the socket is destroyed.
+ * 404 with `x-fc-status`, all that FC takes for a failure. After the head, the connection is broken off.
  */
-export function respondError({ log }: Gateway, exchange: Exchange, reason: unknown): void {
+export function respondError(gateway: Gateway, exchange: Exchange, reason: unknown): void {
+  const { log } = gateway;
   const { res, req, requestId, kind } = exchange;
   const error = toGatewayError(reason);
+  const isFirst = exchange.error === undefined;
   exchange.error ??= error;
   if (res.destroyed || res.writableEnded) return;
   if (error.status >= 500 && error.code !== 'DRAINING' && error.code !== 'OVERLOADED') {
@@ -72,7 +91,8 @@ export function respondError({ log }: Gateway, exchange: Exchange, reason: unkno
     });
   }
   if (res.headersSent) {
-    res.destroy();
+    // an error that was answered, and waits for the rest of its request, has no second one
+    if (isFirst) breakOff(exchange);
     return;
   }
   const body = JSON.stringify({ errorType: error.code, errorMessage: error.message, requestId });
@@ -83,12 +103,77 @@ export function respondError({ log }: Gateway, exchange: Exchange, reason: unkno
     String(Buffer.byteLength(body)),
   ];
   if (error.code === 'OVERLOADED') headers.push('retry-after', '1');
-  if (error.code === 'DRAINING' || error.code === 'BAD_REQUEST') headers.push('connection', 'close');
+  const isLast = gateway.draining || exchange.isLast || ENDS_CONNECTION.has(error.code) || isLongToRead(exchange);
+  if (isLast) headers.push('connection', 'close');
   if (kind === 'event') headers.push('x-fc-status', '404', 'x-noslate-status', String(error.status));
   exchange.firstByteMs = now() - exchange.startedAt;
-  res.writeHead(kind === 'http' ? error.status : 404, headers);
-  res.end(req.method === 'HEAD' ? undefined : body);
-  if (req.method !== 'HEAD') exchange.bytesOut = Buffer.byteLength(body);
+  res.writeHead(kind === 'http' || kind === 'health' ? error.status : 404, headers);
+  if (req.method !== 'HEAD') {
+    exchange.bytesOut = Buffer.byteLength(body);
+    res.write(body);
+  } else res.flushHeaders();
+  if (isLast && !req.complete) linger(gateway, exchange);
+  else res.end();
+}
+
+/** True for a request whose body nobody has asked for, or most of whose body is still to come. */
+function isLongToRead({ req, bytesIn }: Exchange): boolean {
+  if (req.complete) return false;
+  // a client that has not been told to go on may send its next request instead
+  if (req.headers.expect !== undefined && bytesIn === 0) return true;
+  return Number(req.headers['content-length'] ?? 0) - bytesIn > LINGER_BYTES;
+}
+
+/**
+ * Ends a connection only when the request has come in, or a while after its answer: closed over unread bytes the kernel
+ * resets it, and the client may lose the answer.
+ *
+ * @see RFC 9112 §9.6
+ */
+function linger({ invocations }: Gateway, { req, res, invocation }: Exchange): void {
+  // nothing is being worked on
+  invocations.delete(invocation);
+  let bytes = 0;
+  const end = (): void => {
+    res.end();
+  };
+  const timer = setTimeout(end, LINGER_MS);
+  res.on('close', () => clearTimeout(timer));
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > LINGER_BYTES) req.pause();
+  });
+  req.on('end', end);
+  req.resume();
+}
+
+/**
+ * Ends an answer in its middle so that nobody takes what was sent for all of it: where a client can tell that only by
+ * the end of its connection, in HTTP/1.0, by a reset.
+ */
+export function breakOff({ req, res }: Exchange): void {
+  // not in the types of the oldest Node that has it, 16.17
+  const socket = res.socket as (Socket & { resetAndDestroy(): void }) | null;
+  if (req.httpVersion === '1.0') socket?.resetAndDestroy();
+  else res.destroy();
+}
+
+/**
+ * Ends an exchange that must not go on, since the process ends: before its head with an error, after it by breaking off.
+ * An answer of server-sent events that stands between two of them is whole, and ends as if it were over.
+ */
+export function cutOff(exchange: Exchange): void {
+  const { res, body, isBetweenEvents, cancellation } = exchange;
+  const error = new GatewayError('DRAINING', 'the instance stopped before the answer was complete');
+  if (!res.headersSent) {
+    cancellation.abort(error);
+  } else if (isBetweenEvents === true) {
+    body?.destroy();
+    res.end();
+  } else {
+    exchange.error ??= error;
+    breakOff(exchange);
+  }
 }
 
 function checkHead({ status, headers }: TriggerResponse): ResponseHead {
@@ -98,8 +183,10 @@ function checkHead({ status, headers }: TriggerResponse): ResponseHead {
   return responseHeaders(headers);
 }
 
-function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, contentLength: number): void {
+function pump(gateway: Gateway, exchange: Exchange, { headers, body }: TriggerResponse, contentLength: number): void {
   const { res } = exchange;
+  exchange.body = body;
+  if (isEventStream(headers)) followEvents(exchange, body);
 
   // What comes within one turn of the loop leaves in one packet: a plane that is not busy sends head, body and end at
   // once. A head without a body must not wait for one.
@@ -147,6 +234,23 @@ function pump(gateway: Gateway, exchange: Exchange, { body }: TriggerResponse, c
   body.on('error', fail);
   res.on('drain', () => body.resume());
   res.on('close', () => body.destroy());
+}
+
+function isEventStream(headers: RawHeaders): boolean {
+  for (let i = 0; i < headers.length; i += 2) {
+    if (/^content-type$/i.test(headers[i] as string)) return /^text\/event-stream\b/i.test(headers[i + 1] as string);
+  }
+  return false;
+}
+
+/** Keeps an eye on where events end: at an empty line. */
+function followEvents(exchange: Exchange, body: Readable): void {
+  let tail = '';
+  exchange.isBetweenEvents = true;
+  body.on('data', (chunk: Buffer) => {
+    tail = (tail + chunk.toString('latin1', Math.max(0, chunk.length - 4))).slice(-4);
+    exchange.isBetweenEvents = /(\n\n|\r\r|\r\n\r\n)$/.test(tail);
+  });
 }
 
 /** Lets a body that has no reader run out, or cancels it when it does not: nobody else would end it. */

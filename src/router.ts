@@ -23,14 +23,18 @@ const BY_PATH: Readonly<Record<string, Kind>> = {
  * Tells what a request is. FC's control path decides, for a client of an HTTP trigger can ask for any
  * path, but cannot send `x-fc-*`; without one (local use, probes) method and path do.
  *
+ * @param healthPath - of FC's custom health check, if there is one.
  * @see FC contract §2
  */
-export function kindOf(req: IncomingMessage, url: string): Kind {
+export function kindOf(req: IncomingMessage, url: string, healthPath?: string): Kind {
   const control = req.headers['x-fc-control-path'];
+  const path = pathOf(url);
+  let kind: Kind;
   if (typeof control === 'string' && control !== '') {
-    return Object.hasOwn(BY_CONTROL_PATH, control) ? (BY_CONTROL_PATH[control] as Kind) : 'http';
-  }
-  return BY_PATH[`${req.method} ${pathOf(url)}`] ?? 'http';
+    kind = Object.hasOwn(BY_CONTROL_PATH, control) ? (BY_CONTROL_PATH[control] as Kind) : 'http';
+  } else kind = BY_PATH[`${req.method} ${path}`] ?? 'http';
+  const isRead = req.method === 'GET' || req.method === 'HEAD';
+  return kind === 'http' && isRead && path === healthPath ? 'health' : kind;
 }
 
 /** The request's target in origin form, without the prefix that FC 2.0's own domain puts before the path. */
@@ -39,6 +43,15 @@ export function urlOf(req: IncomingMessage): string {
   if (!url.startsWith('/') && url !== '*') url = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '');
   if (url.startsWith('/2016-08-15/proxy/')) url = url.replace(/^\/2016-08-15\/proxy\/[^/?]+\/[^/?]+/, '');
   return url.startsWith('/') || url === '*' ? url : `/${url}`;
+}
+
+/**
+ * Host and port of a request's target in absolute form, which only a proxy would be sent; undefined in any other form.
+ *
+ * @see RFC 9112 §3.2.2
+ */
+export function authorityOf({ url = '/' }: IncomingMessage): string | undefined {
+  return url.startsWith('/') ? undefined : /^https?:\/\/([^/?]*)/i.exec(url)?.[1];
 }
 
 /** The part of a URL in origin form before the query. */
@@ -116,11 +129,11 @@ function compile(route: Route): Rule {
   const matchPath = compilePath(route.path);
   const target = targetOf(route);
   const param = target.name.startsWith(':') ? target.name.slice(1) : undefined;
-  return ({ req, kind }, path) => {
+  return ({ req, kind, authority }, path) => {
     if (event !== undefined && event !== (kind === 'event')) return undefined;
     if (method !== undefined && method !== req.method) return undefined;
     if (fcFunction !== undefined && fcFunction !== req.headers['x-fc-function-name']) return undefined;
-    if (host !== undefined && host.toLowerCase() !== hostOf(req)) return undefined;
+    if (host !== undefined && host.toLowerCase() !== hostOf(authority ?? req.headers.host)) return undefined;
     const params = matchPath(path);
     if (params === undefined) return undefined;
     if (param === undefined) return target;
@@ -162,6 +175,6 @@ function compilePath(pattern: string | undefined): (path: string) => Params | un
   };
 }
 
-function hostOf(req: IncomingMessage): string {
-  return (req.headers.host ?? '').replace(/:\d*$/, '').toLowerCase();
+function hostOf(authority: string | undefined): string {
+  return (authority ?? '').replace(/:\d*$/, '').toLowerCase();
 }

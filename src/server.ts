@@ -1,8 +1,15 @@
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
-import type { Duplex } from 'node:stream';
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+  STATUS_CODES,
+} from 'node:http';
 import type { Agent } from './agent.ts';
 import { now } from './clock.ts';
 import type { Config } from './config.ts';
+import { MAX_HEADER_BYTES, serveConnections } from './connection.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway, Kind, Outcome } from './gateway.ts';
 import { malformed, secondsOf } from './headers.ts';
@@ -10,13 +17,10 @@ import { invoke } from './invoke.ts';
 import { hooks } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import type { Profile } from './profile.ts';
-import { respondError } from './respond.ts';
-import { createRouter, kindOf, pathOf, urlOf } from './router.ts';
+import { cutOff, respondError } from './respond.ts';
+import { authorityOf, createRouter, kindOf, pathOf, urlOf } from './router.ts';
 import { Cancellation } from './signal.ts';
 import { Table } from './table.ts';
-
-/** 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight. */
-const MAX_HEADER_BYTES = 64 * 1024;
 
 const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
   maxHeaderSize: MAX_HEADER_BYTES,
@@ -25,8 +29,14 @@ const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
   requireHostHeader: false,
 };
 
+/** What a client may still send of a request whose answer is out, before its connection ends. FC takes no more in all. */
+const MAX_REST_BYTES = 32 * 1024 * 1024;
+
+/** Time for answers that the end of the process cuts short to leave it, ms. */
+const CUT_MS = 500;
+
 /** FC's name for each hook in its log markers; an invocation is `Invoke`. */
-const MARKER: Readonly<Record<Kind, string>> = {
+const MARKER: Readonly<Record<Exclude<Kind, 'health'>, string>> = {
   initialize: 'Initialize',
   'pre-freeze': 'PreFreeze',
   'pre-stop': 'PreStop',
@@ -34,18 +44,22 @@ const MARKER: Readonly<Record<Kind, string>> = {
   http: 'Invoke',
 };
 
+/** The server, and what is behind it. */
+export interface Served {
+  readonly server: Server;
+  readonly gateway: Gateway;
+  /** Lets the invocations through that wait for an agent. */
+  setAgent(agent: Agent): void;
+  /** Ends the connections on which nothing is being answered. */
+  closeIdle(): void;
+}
+
 /**
- * Makes the server, not yet listening, and the gateway behind it. `setAgent` lets the invocations
- * through that arrived before there was one.
+ * Makes the server, not yet listening, and the gateway behind it.
  *
  * @param stop - ends the process; called after `/pre-stop` was answered.
  */
-export function createGateway(
-  config: Config,
-  log: Log,
-  profile: Profile,
-  stop: () => void,
-): { server: Server; gateway: Gateway; setAgent(agent: Agent): void } {
+export function createGateway(config: Config, log: Log, profile: Profile, stop: () => void): Served {
   let resolveReady: (agent: Agent) => void = () => {};
   const gateway: Gateway = {
     config,
@@ -61,11 +75,9 @@ export function createGateway(
     stop,
   };
 
-  const onRequest = (req: IncomingMessage, res: ServerResponse): void => handle(gateway, req, res);
-  const server = createServer(OPTIONS, onRequest);
-  // without this node:http asks for the whole body before it is known whether anyone wants it
-  server.on('checkContinue', onRequest);
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => refuse(gateway, error, socket));
+  const server = createServer(OPTIONS);
+  // node:http drops what comes after its thousandth line, FC's own fields with it; the bytes have their limit
+  server.maxHeadersCount = 0;
   // FC keeps its connections open and does not repeat a POST: whoever closes one, or lets a timer do it
   // after a thaw, turns the next call into a 502 (FC contract §1)
   server.keepAliveTimeout = 0;
@@ -73,10 +85,18 @@ export function createGateway(
   server.requestTimeout = 0;
   server.timeout = 0;
   server.maxRequestsPerSocket = 0;
+  const { closeIdle } = serveConnections(server, {
+    begin: (req, res, fault) => begin(gateway, req, res, fault),
+    spoil: (exchange, fault) => spoil(gateway, exchange, fault),
+    end: exchange => end(gateway, exchange),
+    drop: (req, res) => drop(gateway, req, res),
+    refuse: (fault, reason) => refuse(gateway, fault, reason),
+  });
 
   return {
     server,
     gateway,
+    closeIdle,
     setAgent(agent) {
       gateway.agent = agent;
       resolveReady(agent);
@@ -84,24 +104,48 @@ export function createGateway(
   };
 }
 
-function handle(gateway: Gateway, req: IncomingMessage, res: ServerResponse): void {
+/** Works on a request whose turn it is. */
+function begin(
+  gateway: Gateway,
+  req: IncomingMessage,
+  res: ServerResponse,
+  broken: GatewayError | undefined,
+): Exchange {
   const exchange = describe(gateway.config, req, res);
-  if (isHealthCheck(exchange, gateway.config.healthPath)) {
-    respondOk(exchange, gateway.draining ? 503 : 200);
-    return;
-  }
+  const { kind } = exchange;
   open(gateway, exchange);
-  const fault = malformed(req.httpVersion, req.rawHeaders);
+  const fault = broken ?? malformed(req);
   if (fault !== undefined) {
-    respondError(gateway, exchange, new GatewayError('BAD_REQUEST', fault));
-  } else if (exchange.kind === 'http' || exchange.kind === 'event') {
+    respondError(gateway, exchange, fault);
+  } else if (kind === 'http' || kind === 'event') {
     invoke(gateway, exchange).catch(error => respondError(gateway, exchange, error));
+  } else if (kind === 'health') {
+    respondEmpty(gateway, exchange, gateway.draining ? 503 : 200);
   } else {
-    hooks[exchange.kind](gateway, exchange).then(
-      () => respondOk(exchange, 200),
+    hooks[kind](gateway, exchange).then(
+      () => respondEmpty(gateway, exchange, 200),
       error => respondError(gateway, exchange, error),
     );
   }
+  return exchange;
+}
+
+/** Notes a request that nobody waits for any more, before its turn. */
+function drop(gateway: Gateway, req: IncomingMessage, res: ServerResponse): void {
+  const exchange = describe(gateway.config, req, res);
+  open(gateway, exchange);
+  end(gateway, exchange);
+}
+
+/** Ends the work on a request the rest of which cannot be read. */
+function spoil(gateway: Gateway, exchange: Exchange, fault: GatewayError): void {
+  const { res, cancellation, error } = exchange;
+  if (error === undefined) {
+    cancellation.abort(fault);
+    respondError(gateway, exchange, fault);
+  }
+  // one that was refused is only read to its end, and there is none
+  if (!res.destroyed) res.end();
 }
 
 /** Tells who asks for what, and by when. */
@@ -112,37 +156,49 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
   return {
     req,
     res,
-    kind: kindOf(req, url),
+    kind: kindOf(req, url, config.healthPath),
     url,
+    authority: authorityOf(req),
     requestId: req.headers['x-fc-request-id']?.toString() || newRequestId(),
     startedAt,
     deadline: startedAt + timeout * 1000,
     cancellation: new Cancellation(),
     invocation: 0,
     function: '',
+    isLast: req.headers.upgrade !== undefined,
     bytesIn: 0,
     bytesOut: 0,
+    body: undefined,
+    isBetweenEvents: undefined,
     firstByteMs: undefined,
     error: undefined,
   };
 }
 
-/** Ties an exchange to its connection: what happens when the answer is out, and when it is all over. */
-function open(gateway: Gateway, exchange: Exchange): void {
-  const { req, res, kind, requestId } = exchange;
-  if (gateway.config.fcLog === 'on') gateway.log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
+/** Says that work on a request begins, and sees to what it may leave unread. */
+function open({ config, log }: Gateway, { req, res, kind, requestId }: Exchange): void {
+  if (config.fcLog === 'on' && kind !== 'health') log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
   // what the function left unread must leave the connection before the next request can be read from it
   res.on('finish', () => {
-    if (req.readableEnded) return;
-    req.resume();
-    // an agent that lets go of the body only now must not stop it
-    req.on('pause', () => req.resume());
+    if (!req.readableEnded) readRest(req);
   });
-  res.on('close', () => close(gateway, exchange));
 }
 
-function close(gateway: Gateway, exchange: Exchange): void {
-  const { req, res, cancellation, requestId, error } = exchange;
+function readRest(req: IncomingMessage): void {
+  let bytes = 0;
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_REST_BYTES) req.socket.destroy();
+  });
+  req.resume();
+  // an agent that lets go of the body only now must not stop it
+  req.on('pause', () => req.resume());
+}
+
+/** A request is over, answered or not. */
+function end(gateway: Gateway, exchange: Exchange): void {
+  const { req, res, kind, cancellation, requestId, error } = exchange;
+  if (kind === 'health') return;
   gateway.invocations.delete(exchange.invocation);
   const isGone = error === undefined && !res.writableFinished;
   if (isGone) cancellation.abort(new GatewayError('CLIENT_GONE', 'the client left'));
@@ -150,11 +206,11 @@ function close(gateway: Gateway, exchange: Exchange): void {
   const outcome: Outcome = isGone ? 'client gone' : error === undefined ? 'ok' : `error ${error.code}`;
   if (gateway.config.fcLog === 'on') {
     const suffix = outcome === 'ok' && res.statusCode < 400 ? '' : ', Error: Unhandled function error';
-    gateway.log.line(`FC ${MARKER[exchange.kind]} End RequestId: ${requestId}${suffix}`);
+    gateway.log.line(`FC ${MARKER[kind]} End RequestId: ${requestId}${suffix}`);
   }
   gateway.log.access({
     requestId,
-    kind: exchange.kind,
+    kind,
     method: req.method ?? '',
     path: pathOf(exchange.url),
     function: exchange.function,
@@ -167,46 +223,42 @@ function close(gateway: Gateway, exchange: Exchange): void {
   });
 }
 
-function respondOk(exchange: Exchange, status: number): void {
+function respondEmpty(gateway: Gateway, exchange: Exchange, status: number): void {
+  const headers = ['content-length', '0'];
+  if (gateway.draining || exchange.isLast) headers.push('connection', 'close');
   exchange.firstByteMs = now() - exchange.startedAt;
-  exchange.res.writeHead(status, ['content-length', '0']);
+  exchange.res.writeHead(status, headers);
   exchange.res.end();
 }
 
-function isHealthCheck({ req, url, kind }: Exchange, path: string | undefined): boolean {
-  return (
-    path !== undefined && kind === 'http' && (req.method === 'GET' || req.method === 'HEAD') && pathOf(url) === path
-  );
+/** Writes the answer to bytes that are no request. */
+function refuse({ log }: Gateway, { code, message, status }: GatewayError, reason: string | undefined): string {
+  log.warn('request refused', { code, reason });
+  const body = JSON.stringify({ errorType: code, errorMessage: message, requestId: newRequestId() });
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    `date: ${new Date().toUTCString()}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
 }
 
-/** Answers bytes that are no HTTP request. A connection that breaks (FC's TCP probe ends so) is no news. */
-function refuse(gateway: Gateway, error: NodeJS.ErrnoException, socket: Duplex): void {
-  const isBusy = gateway.invocations.values().some(({ req }) => req.socket === socket);
-  if (error.code === 'ECONNRESET' || !socket.writable || isBusy) {
-    socket.destroy();
-    return;
-  }
-  const refusal =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? new GatewayError('HEADERS_TOO_LARGE', `request headers: expected at most ${MAX_HEADER_BYTES} bytes`)
-      : new GatewayError('BAD_REQUEST', 'not an HTTP/1.1 request');
-  const body = JSON.stringify({ errorType: refusal.code, errorMessage: refusal.message, requestId: newRequestId() });
-  const reason = refusal.status === 431 ? '431 Request Header Fields Too Large' : '400 Bad Request';
-  gateway.log.warn('request refused', { code: refusal.code, reason: error.code });
-  socket.end(
-    `HTTP/1.1 ${reason}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
-  );
-}
-
+/**
+ * Refuses what comes from now on, and waits for what is in flight. What is not answered when the time is up fails; an
+ * answer that is being sent is cut off, at the end of an event where it consists of those.
+ */
 function drain(gateway: Gateway): Promise<void> {
   const { config, log } = gateway;
   gateway.draining = true;
   // those of now: what comes later is refused, and must not be waited for
   const pending = new Set(gateway.invocations.values());
   return new Promise(resolve => {
-    const timer = setTimeout(() => {
+    let timer = setTimeout(() => {
       log.warn('drain timeout passed', { invocations: pending.size });
-      resolve();
+      timer = setTimeout(resolve, CUT_MS);
+      for (const exchange of pending) cutOff(exchange);
     }, config.drainTimeout * 1000);
     const settle = (): void => {
       if (pending.size > 0) return;

@@ -117,20 +117,55 @@ timeouts.run();
 
 const guard = suite('malformed');
 
+const faultOf = (httpVersion: string, rawHeaders: string[], url = '/', method = 'GET'): string => {
+  const fault = malformed({ httpVersion, method, url, rawHeaders });
+  return fault === undefined ? '' : `${fault.status} ${fault.message}`;
+};
+
 guard('should let through what HTTP allows', () => {
-  for (const host of ['a', 'a.b:80', '[::1]:9000', '127.0.0.1', ''])
-    assert.is(malformed('1.1', ['Host', host]), undefined, host);
-  assert.is(malformed('1.0', []), undefined);
+  for (const host of ['a', 'a.b:80', '[::1]:9000', '127.0.0.1', '', 'a:', 'a_b', 'a%2Db', '[v1.x:y]', '[::]'])
+    assert.is(faultOf('1.1', ['Host', host]), '', host);
+  assert.is(faultOf('1.0', []), '');
+  for (const url of ['/', '/a?b', '//a', '/*', 'http://a', 'HTTP://a/b', 'https://a:1?q'])
+    assert.is(faultOf('1.1', ['Host', 'a'], url), '', url);
+  assert.is(faultOf('1.1', ['Host', 'a'], '*', 'OPTIONS'), '');
+  for (const coding of ['chunked', ' Chunked '])
+    assert.is(faultOf('1.1', ['Host', 'a', 'Transfer-Encoding', coding]), '', coding);
+  for (const expected of ['100-continue', '100-Continue'])
+    assert.is(faultOf('1.1', ['Host', 'a', 'Expect', expected]), '', expected);
+  // which 1.0 does not know
+  assert.is(faultOf('1.0', ['Expect', 'x']), '');
 });
 
 guard('should say what is wrong with the rest', () => {
-  assert.match(malformed('2.0', ['Host', 'a']) ?? '', 'HTTP version 2.0');
-  assert.match(malformed('0.9', []) ?? '', 'HTTP version 0.9');
-  assert.match(malformed('1.1', []) ?? '', 'got none');
-  assert.match(malformed('1.1', ['Host', 'a', 'host', 'a']) ?? '', 'got 2');
-  assert.match(malformed('1.0', ['Transfer-Encoding', 'chunked']) ?? '', 'HTTP/1.0');
-  for (const host of ['a b', 'a/b', 'u@a', 'a?b', 'a,b'])
-    assert.match(malformed('1.1', ['Host', host]) ?? '', 'host: expected a name', host);
+  const host = ['Host', 'a'];
+  assert.match(faultOf('2.0', host), '400 HTTP version 2.0');
+  assert.match(faultOf('0.9', []), '400 HTTP version 0.9');
+  assert.match(faultOf('1.1', []), '400 host: expected one, got none');
+  assert.match(faultOf('1.1', [...host, 'host', 'a']), '400 host: expected one, got 2');
+  for (const value of ['a b', 'a/b', 'u@a', 'a?b', 'a,b', 'a:x1', 'a:1:2', '[::1', '::1', 'a%2', 'ä', '[]', 'a#'])
+    assert.match(faultOf('1.1', ['Host', value]), '400 host: expected a name', value);
+  for (const url of ['*', '', 'a', 'ftp://a', 'http:///x', 'http://u@a/', 'http://a:x/', 'http:a'])
+    assert.match(faultOf('1.1', host, url), '400 target: expected', url);
+  assert.match(faultOf('1.0', ['Transfer-Encoding', 'chunked']), '400 transfer-encoding: not allowed in HTTP/1.0');
+  for (const value of ['', 'chunked', 'x'])
+    assert.match(
+      faultOf('1.1', [...host, 'Content-Length', '1', 'Transfer-Encoding', value]),
+      '400 transfer-encoding: not allowed beside content-length',
+      value,
+    );
+  for (const value of ['', 'pigeons', 'chunked, gzip', 'chunked, chunked', 'chunked,', 'identity'])
+    assert.match(
+      faultOf('1.1', [...host, 'Transfer-Encoding', value]),
+      '400 transfer-encoding: expected chunked',
+      value,
+    );
+  assert.match(faultOf('1.1', [...host, 'Transfer-Encoding', 'gzip, chunked']), '501 transfer-encoding');
+  assert.match(
+    faultOf('1.1', [...host, 'Transfer-Encoding', 'gzip', 'Transfer-Encoding', 'chunked']),
+    '501 transfer-encoding',
+  );
+  assert.match(faultOf('1.1', [...host, 'Expect', 'x']), '417 expect: only 100-continue');
 });
 
 guard.run();

@@ -434,6 +434,8 @@ export interface Raw {
   received(): string;
   /** Resolves with all that came, when the text has come in at or after `from`. */
   until(text: string, from?: number): Promise<string>;
+  /** Resolves with all that came, when the test passes. @param what - is waited for, in words. */
+  untilThat(test: (received: string) => boolean, what: string): Promise<string>;
   /** Resolves with all that came, when the other side has closed. */
   closed: Promise<string>;
 }
@@ -452,23 +454,29 @@ export async function raw(port: number, text: string = ''): Promise<Raw> {
   const closed = new Promise<string>(done => socket.on('close', () => done(received)));
   await within(5000, new Promise<void>(done => socket.on('connect', () => done())), 'a connection');
   if (text !== '') socket.write(text, 'latin1');
+  const untilThat: Raw['untilThat'] = (test, what) =>
+    within(
+      10_000,
+      new Promise((done, fail) => {
+        const check = (): void => {
+          try {
+            if (!test(received)) return;
+            done(received);
+          } catch (error) {
+            fail(error);
+          }
+          listeners.delete(check);
+        };
+        listeners.add(check);
+        check();
+      }),
+      `${what} on the socket, got ${JSON.stringify(received.slice(-200))}`,
+    );
   return {
     socket,
     received: () => received,
-    until: (part, from = 0) =>
-      within(
-        10_000,
-        new Promise(done => {
-          const check = (): void => {
-            if (!received.includes(part, from)) return;
-            listeners.delete(check);
-            done(received);
-          };
-          listeners.add(check);
-          check();
-        }),
-        `${JSON.stringify(part)} on the socket`,
-      ),
+    untilThat,
+    until: (part, from = 0) => untilThat(text => text.includes(part, from), JSON.stringify(part)),
     closed: closed,
   };
 }

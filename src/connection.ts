@@ -1,0 +1,216 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { GatewayError } from './errors.ts';
+import type { Exchange } from './gateway.ts';
+import { Table } from './table.ts';
+
+/** 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight. */
+export const MAX_HEADER_BYTES: number = 64 * 1024;
+/** What node:http takes of a body's chunk extensions, where it counts them. */
+const MAX_EXTENSION_BYTES = 16 * 1024;
+
+/** Requests that may wait for their turn before no more are read; those of one read may be more. */
+const MAX_WAITING = 16;
+
+/** Time to read an answer after which the connection ends, ms. */
+const LINGER_MS = 1000;
+
+/** What the requests of a connection are handed to, one at a time. */
+export interface Handler {
+  /** A request's turn has come; it ends with `close` of its response. With a fault it came broken, and is answered so. */
+  begin(req: IncomingMessage, res: ServerResponse, fault: GatewayError | undefined): Exchange;
+  /** What is being worked on turns out to be broken: the rest of it cannot be read. */
+  spoil(exchange: Exchange, fault: GatewayError): void;
+  /** The response is out, or its connection gone. */
+  end(exchange: Exchange): void;
+  /** The connection is gone before the request's turn came. */
+  drop(req: IncomingMessage, res: ServerResponse): void;
+  /** Gives the whole answer, head and all, to bytes that are no request. */
+  refuse(fault: GatewayError, reason: string | undefined): string;
+}
+
+/** A request whose turn has not come. */
+interface Waiting {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  fault: GatewayError | undefined;
+}
+
+/** One client's connection. */
+interface Connection {
+  readonly socket: Socket;
+  /** Being worked on. */
+  current: Exchange | undefined;
+  readonly waiting: Waiting[];
+  /** So much waits that nothing more is read. */
+  isPaused: boolean;
+  /** What came behind the last request and cannot be read; it is answered when all before it is. */
+  fault: GatewayError | undefined;
+  reason: string | undefined;
+}
+
+/** Where a socket keeps what is known of it: a lookup in a map would cost each request more. */
+const CONNECTION = Symbol('connection');
+type ClientSocket = Socket & { [CONNECTION]: Connection };
+
+/** The connections of a server. */
+export interface Connections {
+  /** Ends those on which nothing is being answered. */
+  closeIdle(): void;
+}
+
+/**
+ * Lets a server work on one request of a connection at a time, in order: the next begins when the last byte of the
+ * answer before it is handed over. What waits has not begun, and ends with the socket.
+ *
+ * What cannot be parsed is answered once, after all requests that came whole before it, and ends the connection.
+ * Behind a request or answer that ends it, nothing is read any more.
+ *
+ * @see RFC 9112 §9.3.2 (pipelining), §9.6 (tear-down), §2.2 (invalid messages)
+ */
+export function serveConnections(server: Server, handler: Handler): Connections {
+  const connections = new Table<Connection>();
+
+  function onConnection(socket: Socket): void {
+    const connection: Connection = {
+      socket,
+      current: undefined,
+      waiting: [],
+      isPaused: false,
+      fault: undefined,
+      reason: undefined,
+    };
+    Object.assign(socket, { [CONNECTION]: connection });
+    const id = connections.add(connection);
+    socket.on('close', () => connections.delete(id));
+  }
+
+  function onRequest(req: IncomingMessage, res: ServerResponse): void {
+    const connection = (req.socket as ClientSocket)[CONNECTION];
+    if (connection.current === undefined) {
+      begin(connection, req, res, undefined);
+      return;
+    }
+    connection.waiting.push({ req, res, fault: undefined });
+    // beyond that a client's requests are its kernel's to keep; while fewer wait, its leaving is noticed
+    if (connection.waiting.length < MAX_WAITING) return;
+    connection.isPaused = true;
+    connection.socket.pause();
+  }
+
+  function begin(
+    connection: Connection,
+    req: IncomingMessage,
+    res: ServerResponse,
+    fault: GatewayError | undefined,
+  ): void {
+    const exchange = handler.begin(req, res, fault);
+    connection.current = exchange;
+    res.on('close', () => {
+      handler.end(exchange);
+      goOn(connection, res);
+    });
+  }
+
+  /** The turn of the next request, if there may be one. */
+  function goOn(connection: Connection, { writableFinished }: ServerResponse): void {
+    const { socket, waiting } = connection;
+    connection.current = undefined;
+    if (socket.destroyed || !socket.writable) {
+      const lost = waiting.splice(0);
+      // behind an answer that said so, the rest does not count
+      if (!writableFinished) for (const { req, res } of lost) handler.drop(req, res);
+      return;
+    }
+    const next = waiting.shift();
+    if (connection.isPaused && waiting.length === 0) {
+      connection.isPaused = false;
+      socket.resume();
+    }
+    if (next !== undefined) begin(connection, next.req, next.res, next.fault);
+    else if (connection.fault !== undefined) refuse(connection, connection.fault);
+  }
+
+  function onClientError(error: NodeJS.ErrnoException, duplex: unknown): void {
+    const socket = duplex as ClientSocket;
+    const connection = socket[CONNECTION];
+    const { code = '' } = error;
+    const { current, waiting } = connection;
+    const last = waiting.at(-1) ?? current;
+    const isCut = code === 'HPE_INVALID_EOF_STATE' && last === current && current?.req.complete === false;
+    if (!code.startsWith('HPE_') || isCut) {
+      // FC's TCP probe ends so, and so does whoever leaves in the middle: no news
+      socket.destroy();
+      return;
+    }
+    // node:http says it again with each read
+    if (connection.fault !== undefined || code === 'HPE_CLOSED_CONNECTION') return;
+    refuseLater(connection, faultOf(code), code);
+  }
+
+  /** Node leaves a socket to whoever listens for CONNECT, and cuts it off when nobody does. */
+  function onConnect(_: IncomingMessage, duplex: unknown): void {
+    const socket = duplex as ClientSocket;
+    const connection = socket[CONNECTION];
+    socket.on('error', () => socket.destroy());
+    socket.on('drain', () => connection.current?.res.emit('drain'));
+    if (connection.fault !== undefined) return;
+    const fault = new GatewayError('NOT_IMPLEMENTED', 'method CONNECT: this is no proxy');
+    connection.fault = fault;
+    connection.reason = 'CONNECT';
+    if (connection.current === undefined) refuse(connection, fault);
+  }
+
+  function refuseLater(connection: Connection, fault: GatewayError, reason: string): void {
+    const { current, waiting } = connection;
+    const last = waiting.at(-1);
+    connection.fault = fault;
+    connection.reason = reason;
+    if (current === undefined) refuse(connection, fault);
+    // whose body is not to be read to its end is answered itself, and nothing after it
+    else if (last !== undefined && !last.req.complete) last.fault = fault;
+    else if (last === undefined && !current.req.complete) handler.spoil(current, fault);
+  }
+
+  function refuse({ socket, reason }: Connection, fault: GatewayError): void {
+    if (!socket.writable) {
+      socket.destroy();
+      return;
+    }
+    socket.end(handler.refuse(fault, reason));
+    if (socket.readableEnded) socket.destroySoon();
+    // a client that goes on sending would have its answer reset, and one that never ends hold the socket for ever
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+    socket.on('end', () => socket.destroy());
+    socket.on('close', () => clearTimeout(timer));
+  }
+
+  server.on('connection', onConnection);
+  server.on('request', onRequest);
+  // without these node:http asks for the whole body before it is known whether anyone wants it, and answers itself
+  server.on('checkContinue', onRequest);
+  server.on('checkExpectation', onRequest);
+  server.on('clientError', onClientError);
+  server.on('connect', onConnect);
+
+  return {
+    closeIdle() {
+      for (const { socket, current } of connections.values()) if (current === undefined) socket.end();
+    },
+  };
+}
+
+/** Says what node:http's parser found. */
+function faultOf(code: string): GatewayError {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return new GatewayError(
+        'HEADERS_TOO_LARGE',
+        `request line and headers: expected at most ${MAX_HEADER_BYTES} bytes`,
+      );
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return new GatewayError('BODY_TOO_LARGE', `chunk extensions: expected at most ${MAX_EXTENSION_BYTES} bytes`);
+    default:
+      return new GatewayError('BAD_REQUEST', 'not an HTTP/1.1 request');
+  }
+}
