@@ -20,8 +20,11 @@ declare const VERSION: string;
 /** `EX_CONFIG` of sysexits.h: the same start would fail again. */
 const EXIT_CONFIG = 78;
 
+/** What is logged last waits so long for its reader. */
+const UNREAD_MS = 1000;
+
 /** A function's thread that has not ended by then never will. */
-const STUCK_MS = 2000;
+const STUCK_MS = 3000;
 
 /** Gives the configuration, or ends the process: with its problems, or with what the command line asked for. */
 function configure(): { action: Action; config: Config; profile: Profile } {
@@ -94,7 +97,13 @@ async function main(): Promise<void> {
     for (const exchange of gateway.invocations.values()) if (exchange.res.headersSent) breakOff(exchange);
     // from Node 24 on V8 has loops that no thread can be got out of, and process.exit waits for all threads
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STUCK_MS);
-    Promise.resolve(agent?.close()).then(() => process.exit(0));
+    Promise.resolve(agent?.close()).then(() => {
+      const end = (): void => process.exit(0);
+      log.flush();
+      // what a reader has not taken yet would be lost; one that takes nothing is not waited for
+      process.stdout.write('', end);
+      setTimeout(end, UNREAD_MS);
+    });
   }
   process.on('SIGTERM', () => (isStopping ? exit() : stop()));
   // a person at a terminal: at once

@@ -1,8 +1,25 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { AGENTS, startServerOn, withServerOn } from './agents.ts';
-import { ask, eventually, get, open, raw, suite, within, write } from './helpers.ts';
+import {
+  ask,
+  eventually,
+  get,
+  type LogLine,
+  launch,
+  open,
+  raw,
+  read,
+  suite,
+  temporary,
+  within,
+  write,
+} from './helpers.ts';
+import { parseAnswers } from './http-answers.ts';
 import { whole } from './platform/conformance/check.ts';
 
 const HELLO =
@@ -276,6 +293,89 @@ for (const agent of AGENTS) {
     server.kill('SIGINT');
     assert.is(await within(5000, server.exit, 'the end'), 0);
     client.socket.destroy();
+  });
+
+  stop('should say close with every answer from SIGTERM on, and then end all connections', async () => {
+    // waits for its body, with or without a head before it
+    const functions = {
+      waits: `
+      exports.handler = async (ctx, req, res) => {
+        if (req.url === '/head') res.writeHead(200), res.write('first');
+        console.log('waiting at ' + req.url);
+        for await (const chunk of req);
+        res.writeHead(200);
+        res.end('done');
+      };`,
+    };
+    const server = await startServerOn(agent, { functions, args: ['--health-path', '/healthz'] });
+    const post = (path: string): string => `POST ${path} HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n`;
+    const idle = await raw(server.port, get('/idle'));
+    await idle.until('done');
+    const probed = await raw(server.port);
+    const held = await raw(server.port, post('/held'));
+    const begun = await raw(server.port, post('/head'));
+    for (const path of ['/held', '/head']) {
+      await server.line(path, ({ message }) => message === `waiting at ${path}`);
+    }
+    server.kill('SIGTERM');
+    await server.line('draining', ({ message }) => message === 'draining');
+    probed.socket.write(get('/healthz'));
+    const probe = await within(5000, probed.closed, 'the end of the probe');
+    assert.match(probe, /^HTTP\/1\.1 503 [\s\S]*connection: close\r\n/i);
+    // what is behind an answer that says close does not count
+    held.socket.write(`x${get('/behind')}`);
+    const answer = await within(10_000, held.closed, 'the end of the connection');
+    assert.match(answer, /^HTTP\/1\.1 200 [\s\S]*connection: close\r\n[\s\S]*\r\n4\r\ndone\r\n0\r\n\r\n$/i);
+    // its head had promised to keep the connection
+    begun.socket.write('x');
+    const rest = await within(10_000, begun.closed, 'the end of the stream');
+    assert.match(rest, /connection: keep-alive\r\n[\s\S]*first[\s\S]*done\r\n0\r\n\r\n$/i);
+    assert.is((await within(10_000, idle.closed, 'the end of what was idle')).split('HTTP/1.1').length, 2);
+    assert.is(await within(10_000, server.exit, 'the end'), 0);
+    assert.not.match(server.output(), '/behind');
+  });
+
+  stop('should end event streams between two events, and break off all else, when the time is up', async () => {
+    const functions = {
+      streams: `
+      exports.handler = async (ctx, req, res) => {
+        if (req.url === '/silent') return;
+        const type = req.url.startsWith('/text') ? 'text/plain' : 'text/event-stream; charset=utf-8';
+        res.writeHead(200, { 'content-type': type });
+        res.write(req.url.endsWith('/half') ? 'data: 1\\n\\nda' : 'data: 1\\n\\n');
+      };`,
+    };
+    const server = await startServerOn(agent, { functions, env: { SERVER_DRAIN_TIMEOUT: '1' } });
+    const ends = new Map<string, Promise<string>>();
+    for (const path of ['/events', '/events/half', '/text', '/silent']) {
+      const client = await raw(server.port, get(path));
+      if (path !== '/silent') await client.until('data: 1');
+      ends.set(path, within(10_000, client.closed, `the end of ${path}`));
+    }
+    const nothing = await raw(server.port, get('/events'));
+    await nothing.until('data: 1');
+    server.kill('SIGTERM');
+    assert.match((await ends.get('/events')) ?? '', /data: 1\n\n\r\n0\r\n\r\n$/);
+    assert.match((await ends.get('/events/half')) ?? '', /da\r\n$/);
+    assert.match((await ends.get('/text')) ?? '', /data: 1\n\n\r\n$/);
+    assert.match((await ends.get('/silent')) ?? '', /^HTTP\/1\.1 503 [\s\S]*connection: close[\s\S]*"DRAINING"/i);
+    assert.is(await within(10_000, server.exit, 'the end'), 0);
+  });
+
+  stop('should not end before what it has logged is read', async () => {
+    const child = launch(['--port', '0', '--host', '127.0.0.1', '--agent', 'local'], {}, temporary());
+    const stdout = child.stdout as Readable;
+    const [line] = (await within(10_000, once(createInterface(stdout), 'line'), 'the first line')) as [string];
+    const port = Number(new URL((JSON.parse(line) as { url: string }).url).port);
+    stdout.pause();
+    const requests = 5000;
+    const client = await raw(port, get('/nowhere').repeat(requests));
+    await client.untilThat(text => parseAnswers(text).length === requests, 'all answers');
+    child.kill('SIGTERM');
+    await within(10_000, client.closed, 'the end to begin');
+    const lines = (await within(10_000, read(stdout), 'the log')).toString().trimEnd().split('\n');
+    const ids = new Set(lines.map(text => JSON.parse(text) as LogLine).map(({ requestId }) => requestId));
+    assert.is(ids.size, requests + 1);
   });
 
   stop.run();
