@@ -3,7 +3,7 @@ import { now } from './clock.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway } from './gateway.ts';
 import { requestHeaders } from './headers.ts';
-import { respond } from './respond.ts';
+import { breakOff, respond } from './respond.ts';
 import { formatTarget } from './target.ts';
 
 /**
@@ -51,7 +51,7 @@ function limitBody(exchange: Exchange, maxBytes: number): void {
     const error = tooLarge();
     exchange.error ??= error;
     cancellation.abort(error);
-    if (res.headersSent) res.destroy();
+    if (res.headersSent) breakOff(exchange);
   });
 }
 

@@ -53,6 +53,53 @@ request.run();
 
 const response = suite('responseHeaders');
 
+response('should keep back what the function’s Connection names', () => {
+  const cases: [string[], string[]][] = [
+    [
+      ['Connection', 'x-name', 'X-Name', '1', 'x-other', '2'],
+      ['x-other', '2'],
+    ],
+    [['X-Name', '1', 'connection', 'close, X-NAME , x-more', 'x-more', '3'], []],
+    [
+      ['connection', 'x-a', 'Connection', 'x-b', 'x-a', '1', 'x-b', '2', 'x-c', '3'],
+      ['x-c', '3'],
+    ],
+    // it says how much comes, to us as well
+    [
+      ['connection', 'content-length', 'content-length', '4'],
+      ['content-length', '4'],
+    ],
+  ];
+  for (const [given, kept] of cases) assert.equal(responseHeaders(given).headers, kept, given.join());
+});
+
+response('should keep one of a field that there may be one of: the last, as setHeader does', () => {
+  const given = [
+    'Content-Type',
+    'a/a',
+    'x',
+    '1',
+    'content-type',
+    'b/b',
+    'Set-Cookie',
+    'a',
+    'set-cookie',
+    'b',
+    'Vary',
+    'a',
+    'vary',
+    'b',
+  ];
+  const kept = ['x', '1', 'content-type', 'b/b', 'Set-Cookie', 'a', 'set-cookie', 'b', 'Vary', 'a', 'vary', 'b'];
+  assert.equal(responseHeaders(given).headers, kept);
+  assert.equal(responseHeaders(['ETag', '1', 'Location', '/a', 'etag', '2', 'LOCATION', '/b']).headers, [
+    'etag',
+    '2',
+    'LOCATION',
+    '/b',
+  ]);
+});
+
 const refused = (raw: string[]): string => {
   try {
     responseHeaders(raw);
@@ -103,6 +150,11 @@ response('should pass Latin-1 as it is and write other text as UTF-8', () => {
 });
 
 response.run();
+
+request('should put the authority of an absolute target in the place of Host', () => {
+  const raw = ['Host', 'a', 'x', '1', 'HOST', 'b'];
+  assert.equal(requestHeaders(raw, undefined, 'c:1').headers, ['Host', 'c:1', 'x', '1']);
+});
 
 const timeouts = suite('secondsOf');
 

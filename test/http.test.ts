@@ -4,6 +4,7 @@ import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { AGENTS, startServerOn, withServerOn } from './agents.ts';
 import { ask, get, open, raw, read, type Server, suite, within } from './helpers.ts';
+import { parseAnswers } from './http-answers.ts';
 import { type Whole, whole } from './platform/conformance/check.ts';
 
 const ECHO = `
@@ -37,7 +38,14 @@ const routes = [
   { event: true, function: 'say' },
   { path: '/:name', function: ':name' },
 ];
-const functions = { echo: ECHO, mirror: MIRROR, say: SAY };
+/** Breaks off in the middle of its answer. */
+const HALF = `
+  exports.handler = async (ctx, req, res) => {
+    res.writeHead(200);
+    res.write('half', () => setImmediate(() => res.destroy(new Error('half'))));
+  };`;
+
+const functions = { echo: ECHO, mirror: MIRROR, say: SAY, half: HALF };
 
 for (const agent of AGENTS) {
   const http = suite(`http :: ${agent}`);
@@ -76,6 +84,25 @@ for (const agent of AGENTS) {
   http('should strip the proxy prefix of FC 2.0', async () => {
     const reply = await ask(server.port, { path: '/2016-08-15/proxy/svc.LATEST/fn/mirror?x' });
     assert.is(reply.json()['url'], '/mirror?x');
+  });
+
+  http('should lose no header line, whatever their number', async () => {
+    const lines = Array.from({ length: 1100 }, (_, i) => `a${i}: 1\r\n`).join('');
+    const last = 'x-last: 2\r\n';
+    // FC's own come last for all we know: without them this would end the instance, and be no call
+    const hook = await raw(server.port, get('/pre-stop', `${lines}x-fc-control-path: /http-invoke\r\n${last}`));
+    await hook.untilThat(text => parseAnswers(text).length === 1, 'an answer');
+    assert.is(parseAnswers(hook.received())[0]?.status, 404);
+    hook.socket.write(get('/mirror', lines + last));
+    await hook.untilThat(text => parseAnswers(text).length === 2, 'another answer');
+    const { rawHeaders } = JSON.parse(parseAnswers(hook.received())[1]?.body ?? '') as { rawHeaders: string[] };
+    assert.equal([rawHeaders.length, rawHeaders.slice(-2)], [2 * 1102, ['x-last', '2']]);
+    hook.socket.destroy();
+    const event = `POST /invoke HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n${lines}x-fc-control-path: /http-invoke\r\n\r\n`;
+    const invoke = await raw(server.port, event);
+    await invoke.untilThat(text => parseAnswers(text).length === 1, 'an answer');
+    assert.is(parseAnswers(invoke.received())[0]?.headers.get('x-fc-status'), undefined);
+    invoke.socket.destroy();
   });
 
   http('should let no credential reach the function or the log', async () => {
@@ -151,6 +178,22 @@ for (const agent of AGENTS) {
     }
     const reply = await ask(server.port, { path: say({ status: 200, headers: ['x-bad', 'a\nb'] }) });
     assert.equal([reply.status, reply.json()['errorMessage']], [502, 'the function sent an illegal header "x-bad"']);
+  });
+
+  http('should let no answer that is broken off look whole, in HTTP/1.0 either', async () => {
+    for (const version of ['--http1.0', '--http1.1']) {
+      // Node's own client, up to 22, takes a reset for a clean end
+      const code = await within(
+        10_000,
+        new Promise<unknown>(done => {
+          const url = `http://127.0.0.1:${server.port}/half`;
+          execFile('curl', ['-s', version, url], error => done(error === null ? 0 : error.code));
+        }),
+        'curl',
+      );
+      // 56: reset; 18: less than was announced
+      assert.is(code, version === '--http1.0' ? 56 : 18, version);
+    }
   });
 
   http('should break off a body that does not keep to its Content-Length', async () => {
@@ -439,6 +482,45 @@ for (const agent of AGENTS) {
         assert.is((await access('chunked'))['outcome'], 'error BODY_TOO_LARGE');
       },
     );
+  });
+
+  limits('should end a connection whose body is too large after a bounded reading', async () => {
+    const env = { SERVER_MAX_BODY: '1000' };
+    await withServerOn(agent, { functions, profile: { routes }, env }, async ({ port, line }) => {
+      const heads = {
+        announced: 'content-length: 1000000000',
+        chunked: 'transfer-encoding: chunked',
+        expected: 'expect: 100-continue\r\ncontent-length: 1001',
+      };
+      for (const [name, head] of Object.entries(heads)) {
+        for (const endless of [false, true]) {
+          const client = await raw(
+            port,
+            `POST /echo HTTP/1.1\r\nhost: a\r\nx-fc-request-id: ${name}\r\n${head}\r\n\r\n`,
+          );
+          const chunk = `4000\r\n${'x'.repeat(0x4000)}\r\n`;
+          let sent = 0;
+          const push = (): void => {
+            while (!client.socket.destroyed && sent < 64 * 1024 * 1024) {
+              sent += chunk.length;
+              if (!client.socket.write(chunk)) return;
+            }
+          };
+          if (endless) {
+            client.socket.on('drain', push);
+            push();
+          } else if (name === 'chunked') client.socket.write(chunk);
+          const reply = await within(10_000, client.closed, `the end of the connection :: ${name}`);
+          // who goes on sending may lose the answer to a reset
+          if (reply !== '' || !endless) {
+            assert.match(reply, /^HTTP\/1\.1 413 [\s\S]*connection: close[\s\S]*"BODY_TOO_LARGE"/i, name);
+            assert.is(reply.split('HTTP/1.1').length, 2, 'one answer');
+          }
+          assert.ok(sent < 32 * 1024 * 1024, `${name}: ${sent} bytes taken`);
+        }
+        await line(name, ({ requestId, outcome }) => requestId === name && outcome === 'error BODY_TOO_LARGE');
+      }
+    });
   });
 
   limits('should refuse invocations above SERVER_MAX_CONCURRENCY', async () => {
