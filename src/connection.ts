@@ -41,6 +41,8 @@ interface Connection {
   readonly socket: Socket;
   /** Being worked on. */
   current: Exchange | undefined;
+  /** The last one that was answered before all of it had come. */
+  answered: IncomingMessage | undefined;
   readonly waiting: Waiting[];
   /** So much waits that nothing more is read. */
   isPaused: boolean;
@@ -75,6 +77,7 @@ export function serveConnections(server: Server, handler: Handler): Connections 
     const connection: Connection = {
       socket,
       current: undefined,
+      answered: undefined,
       waiting: [],
       isPaused: false,
       fault: undefined,
@@ -108,6 +111,7 @@ export function serveConnections(server: Server, handler: Handler): Connections 
     connection.current = exchange;
     res.on('close', () => {
       handler.end(exchange);
+      connection.answered = req.complete ? undefined : req;
       goOn(connection, res);
     });
   }
@@ -166,7 +170,9 @@ export function serveConnections(server: Server, handler: Handler): Connections 
     const last = waiting.at(-1);
     connection.fault = fault;
     connection.reason = reason;
-    if (current === undefined) refuse(connection, fault);
+    // one that is answered is not answered again
+    if (connection.answered?.complete === false) connection.socket.destroySoon();
+    else if (current === undefined) refuse(connection, fault);
     // whose body is not to be read to its end is answered itself, and nothing after it
     else if (last !== undefined && !last.req.complete) last.fault = fault;
     else if (last === undefined && !current.req.complete) handler.spoil(current, fault);

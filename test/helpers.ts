@@ -270,12 +270,12 @@ function observeInstance({ life }: Platform): Omit<Observed, 'exit'> {
   };
 }
 
-/** The JSON lines of a log. */
+/** The JSON lines of a log. The last one of a process may be cut short: it waits for its reader no longer than a second. */
 const parseLog = (text: string): LogLine[] =>
   text
     .slice(0, text.lastIndexOf('\n') + 1)
     .split('\n')
-    .filter(line => line.startsWith('{'))
+    .filter(line => line.startsWith('{') && line.endsWith('}'))
     .map(line => JSON.parse(line) as LogLine);
 
 /** Collects what a process prints. */

@@ -6,6 +6,7 @@ import { parseAnswers } from './http-answers.ts';
 const TELL = `
   exports.handler = async (ctx, req, res) => {
     let bytes = 0;
+    if (req.url === '/early') return res.end('early');
     for await (const chunk of req) bytes += chunk.length;
     const hosts = req.rawHeaders.filter((value, i) => i % 2 === 1 && /^host$/i.test(req.rawHeaders[i - 1]));
     res.writeHead(200, { 'x-told': [req.method, req.url, hosts.join('+'), bytes].join(' ') });
@@ -15,10 +16,12 @@ const TELL = `
 /** One connection's bytes, and what they are answered with. */
 interface Case {
   readonly what: string;
-  /** What is sent; what comes in a second part is sent when the first has been answered, or, with `atOnce`, is not awaited. */
+  /** What is sent; the second part when `answered` answers are there. */
   readonly sent: string | readonly [string, string];
   /** By answer: `STATUS`, and behind it what the function was told, if it was asked. */
   readonly answers: readonly string[];
+  /** How many of them come before the second part; all but one, where it is not said. */
+  readonly answered?: number;
   /** Whether the connection ends with the last answer. */
   readonly ends: boolean;
 }
@@ -72,6 +75,13 @@ const FRAMING: readonly Case[] = [
     what: 'a broken chunk size in the second read',
     sent: [`${CHUNKED}1\r\na\r\n`, 'x\r\n'],
     answers: ['400'],
+    ends: true,
+  },
+  {
+    what: 'a broken chunk behind the answer',
+    sent: [`${CHUNKED.replace('POST /', 'POST /early')}1\r\na\r\n`, 'x\r\n'],
+    answered: 1,
+    answers: ['200'],
     ends: true,
   },
   { what: 'a broken chunk behind a request', sent: `${GET}${CHUNKED}x\r\n`, answers: [TOLD, '400'], ends: true },
@@ -258,7 +268,11 @@ const STRICT: readonly (Case & { readonly from: number })[] = [
 
 const HEX = (text: string): string => JSON.stringify(text).slice(0, 200);
 
-async function check(server: Server, { sent, answers, ends }: Case, cut: boolean): Promise<void> {
+async function check(
+  server: Server,
+  { sent, answers, answered = answers.length - 1, ends }: Case,
+  cut: boolean,
+): Promise<void> {
   const [first, second] = typeof sent === 'string' ? [sent, ''] : sent;
   const connection = await raw(server.port);
   const { socket } = connection;
@@ -277,8 +291,7 @@ async function check(server: Server, { sent, answers, ends }: Case, cut: boolean
   try {
     await send(first);
     if (second !== '') {
-      const before = answers.length - 1;
-      if (before > 0) await connection.untilThat(text => parseAnswers(text).length >= before, `${before} answers`);
+      await connection.untilThat(text => parseAnswers(text).length >= answered, `${answered} answers`);
       await send(second);
     }
     // where it ends, nothing is to come after the answers; where not, what is asked next is answered next
