@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import {
   Agent,
   request as httpRequest,
@@ -8,7 +8,7 @@ import {
   type RequestOptions,
 } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { constants, tmpdir } from 'node:os';
+import { constants as osConstants, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { suite as uvuSuite } from 'uvu';
@@ -28,7 +28,7 @@ process.on('exit', () => {
 });
 // containers are sessions of their own, which Ctrl-C does not reach
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
+  process.on(signal, () => process.exit(128 + osConstants.signals[signal]));
 }
 
 /** No test of ours takes this long; one that does hangs. */
@@ -73,13 +73,31 @@ export function deferred<T = void>(): { promise: Promise<T>; resolve: (value: T)
   return { promise, resolve: settle };
 }
 
-type Test = (name: string, run: () => Promise<void> | void) => void;
+type Test = (title: string, run: () => Promise<void> | void) => void;
 
-/** A uvu suite whose tests each have a deadline: a hang is a failure with a name. */
-export function suite(name: string, ms: number = TEST_MS): Test & { run(): void } {
+/**
+ * A uvu suite whose tests each have a deadline: a hang is a failure with a name.
+ *
+ * @param skip - the reason to leave it out. It is counted, and said on a line that run.mjs says again at its end.
+ */
+export function suite(
+  name: string,
+  { ms = TEST_MS, skip }: { ms?: number; skip?: string | undefined } = {},
+): Test & { run(): void } {
   const tests = uvuSuite(name);
-  const add: Test = (title, run) => tests(title, () => within(ms, Promise.resolve(run()), `"${title}"`));
-  return Object.assign(add, { run: () => tests.run() });
+  let skipped = 0;
+  const add: Test = (title, run) => {
+    if (skip === undefined) tests(title, () => within(ms, Promise.resolve(run()), `"${title}"`));
+    else {
+      skipped++;
+      tests.skip(title, run);
+    }
+  };
+  const run = (): void => {
+    if (skip !== undefined) console.log(`skipped: ${name}, ${skipped} tests: ${skip}`);
+    tests.run();
+  };
+  return Object.assign(add, { run });
 }
 
 /**
@@ -110,6 +128,31 @@ export function suiteOfMany(name: string, atATime: number = 5): Test & { run(): 
     });
   };
   return Object.assign(add, { run: () => tests.run() });
+}
+
+/** Why a suite is left out on other systems than Linux. */
+export const NOT_LINUX: string | undefined = process.platform === 'linux' ? undefined : 'needs Linux';
+
+/** The file of a program on PATH, or in the sbin beside a bin there, which is not on everybody's; undefined without. */
+export function which(program: string): string | undefined {
+  return (process.env['PATH'] ?? '')
+    .split(':')
+    .flatMap(folder => [folder, folder.replace(/\bbin$/, 'sbin')])
+    .map(folder => join(folder, program))
+    .find(file => {
+      try {
+        accessSync(file, constants.X_OK);
+        return statSync(file).isFile();
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** Why a suite that needs a program is left out; undefined where it is there, and in CI, where it must be. */
+export function without(program: string, debianPackage: string): string | undefined {
+  if (which(program) !== undefined || process.env['CI'] !== undefined) return undefined;
+  return `${program} is not installed (Debian: ${debianPackage})`;
 }
 
 /** Source of a function's module, by its name. */

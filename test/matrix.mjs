@@ -7,7 +7,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { runTests } from './run.mjs';
+import { noCounts, runTests, total } from './run.mjs';
 
 const RELEASES = ['16.18.1', '16.20.2', '18.20.8', '20.20.2', '22.23.3', '24.21.0', '26.10.0'];
 const CACHE = resolve('.cache/node');
@@ -49,12 +49,14 @@ const wanted = process.argv.slice(2).map(name => {
 });
 
 execFileSync(process.execPath, ['build.mjs', '--test'], { stdio: 'inherit' });
-const sum = { passed: 0, failed: 0 };
+const sum = noCounts();
 for (const version of wanted.length === 0 ? RELEASES : wanted) {
-  const { passed, failed } = await runTests(binary(version), PRODUCT, { TEST_AGENTS: AGENTS });
-  console.log(`Node.js ${version}: ${passed} passed, ${failed} failed`);
-  sum.passed += passed;
-  sum.failed += failed;
+  const counts = noCounts();
+  await runTests(binary(version), PRODUCT, { TEST_AGENTS: AGENTS }, counts);
+  console.log(`Node.js ${version}: ${total(counts)}`);
+  for (const key of ['passed', 'failed', 'skipped']) sum[key] += counts[key];
+  sum.reasons.push(...counts.reasons);
 }
-console.log(`${sum.passed} passed, ${sum.failed} failed`);
+for (const reason of new Set(sum.reasons)) console.log(reason);
+console.log(total(sum));
 process.exitCode = sum.failed === 0 ? 0 : 1;

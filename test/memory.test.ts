@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { withServerOn } from './agents.ts';
-import { open, type Server, suite, within } from './helpers.ts';
+import { NOT_LINUX, open, type Server, suite, within } from './helpers.ts';
 
 const MIB = 1024 * 1024;
 /** A gateway that holds what it cannot pass on would grow by most of it. MEMORY_MIB=1024 for more. */
@@ -91,42 +91,40 @@ async function upload(server: Server, bytes: number, path: string): Promise<numb
 
 // the SDK holds nothing back
 for (const agent of ['local', 'native'] as const) {
-  const memory = suite(`memory :: ${agent}`);
+  // only Linux tells how much memory another process has
+  const memory = suite(`memory :: ${agent}`, { skip: NOT_LINUX });
 
-  // Only Linux tells how much memory another process has.
-  if (process.platform === 'linux') {
-    memory(
-      `should not grow by more than 32 MiB while ${TOTAL / MIB} MiB come down to a reader that stands still for 5 s`,
-      async () => {
-        await withServerOn(agent, { functions, profile }, async server => {
-          await download(server, 64 * MIB, false);
-          let received = 0;
-          const grown = await growth(server, async () => {
-            received = await download(server, TOTAL, true);
-          });
-          assert.is(received, TOTAL);
-          if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
-          assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
+  memory(
+    `should not grow by more than 32 MiB while ${TOTAL / MIB} MiB come down to a reader that stands still for 5 s`,
+    async () => {
+      await withServerOn(agent, { functions, profile }, async server => {
+        await download(server, 64 * MIB, false);
+        let received = 0;
+        const grown = await growth(server, async () => {
+          received = await download(server, TOTAL, true);
         });
-      },
-    );
+        assert.is(received, TOTAL);
+        if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
+        assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
+      });
+    },
+  );
 
-    memory(
-      `should not grow by more than 32 MiB while ${TOTAL / MIB} MiB go up to a function that stands still for 5 s`,
-      async () => {
-        await withServerOn(agent, { functions, profile }, async server => {
-          await upload(server, 64 * MIB, '/up');
-          let taken = 0;
-          const grown = await growth(server, async () => {
-            taken = await upload(server, TOTAL, '/stall');
-          });
-          assert.is(taken, TOTAL);
-          if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
-          assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
+  memory(
+    `should not grow by more than 32 MiB while ${TOTAL / MIB} MiB go up to a function that stands still for 5 s`,
+    async () => {
+      await withServerOn(agent, { functions, profile }, async server => {
+        await upload(server, 64 * MIB, '/up');
+        let taken = 0;
+        const grown = await growth(server, async () => {
+          taken = await upload(server, TOTAL, '/stall');
         });
-      },
-    );
-  }
+        assert.is(taken, TOTAL);
+        if (process.env['SHOW_MEMORY']) console.log(`+${(grown / MIB).toFixed(1)} MiB`);
+        assert.ok(grown <= GROWTH, `grew by ${(grown / MIB).toFixed(1)} MiB`);
+      });
+    },
+  );
 
   memory.run();
 }

@@ -2,6 +2,8 @@
 // of test files' paths; with some, only those files.
 //
 //   node test/run.mjs [PART]...
+//
+// Ends with `N passed, N failed`, and `, N skipped` where any were left out, each with its reason.
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -51,29 +53,49 @@ function runFile(node, file, env) {
     child.on('close', code => {
       clearTimeout(timer);
       const count = name => Number(new RegExp(`^ +${name}: +(\\d+)`, 'm').exec(output)?.[1] ?? 0);
-      const failed = count('Total') - count('Passed') - count('Skipped');
-      const isWhole = code === 0 && count('Total') > 0 && !isLate;
-      done({ passed: count('Passed'), failed: Math.max(failed, isWhole ? 0 : 1), output });
+      const [passed, skipped] = [count('Passed'), count('Skipped')];
+      // uvu's total is without those that were skipped
+      const isWhole = code === 0 && passed + skipped > 0 && !isLate;
+      const failed = Math.max(count('Total') - passed, isWhole ? 0 : 1);
+      const reasons = output.split('\n').filter(line => line.startsWith('skipped: '));
+      done({ passed, failed, skipped, reasons, output });
     });
   });
 }
 
+/** Nothing has run yet. */
+export const noCounts = () => ({ passed: 0, failed: 0, skipped: 0, reasons: [] });
+
+/** The last line of a run. */
+export const total = ({ passed, failed, skipped }) =>
+  `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+
 /**
- * Runs the tests of files with one of the patterns in their path, with variables of theirs. A file that fails is run once
- * more when nothing runs beside it, since a busy machine fails what waits; that it was is said.
+ * Runs the tests of files with one of the patterns in their path, with variables of theirs, and adds to the counts. A file
+ * that fails is run once more when nothing runs beside it, since a busy machine fails what waits; that it was is said.
+ *
+ * @throws {Error} for a pattern that no file matches.
  */
-export async function runTests(node, patterns, env = {}) {
-  const queue = readdirSync('dist-test', { recursive: true })
-    .filter(file => file.endsWith('.test.js') && patterns.some(pattern => pattern.test(file)))
-    .sort();
+export async function runTests(node, patterns, env, counts) {
+  const files = readdirSync('dist-test', { recursive: true }).filter(file => file.endsWith('.test.js'));
+  for (const pattern of patterns) {
+    if (!files.some(file => pattern.test(file)))
+      throw new Error(`no test file matches ${pattern.source}, expected a part of a path such as h2/frame.test.js`);
+  }
+  const queue = files.filter(file => patterns.some(pattern => pattern.test(file))).sort();
   const failed = [];
-  const sum = { passed: 0, failed: 0 };
+  function add({ passed, failed, skipped, reasons }) {
+    counts.passed += passed;
+    counts.failed += failed;
+    counts.skipped += skipped;
+    counts.reasons.push(...reasons);
+  }
   async function work() {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
       const result = await runFile(node, file, env);
       console.log(result.output);
       if (result.failed > 0) failed.push(file);
-      else sum.passed += result.passed;
+      else add(result);
     }
   }
   await Promise.all(Array.from({ length: AT_A_TIME }, work));
@@ -82,21 +104,25 @@ export async function runTests(node, patterns, env = {}) {
     console.log(
       `${result.output}\n${file} failed beside others; alone: ${result.passed} passed, ${result.failed} failed`,
     );
-    sum.passed += result.passed;
-    sum.failed += result.failed;
+    add(result);
   }
-  return sum;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const parts = process.argv.slice(2).map(part => new RegExp(part));
-  let { passed, failed } = await runTests(process.execPath, parts.length === 0 ? [/./] : parts);
-  // the container once more, with what its image has to start Noslate sooner
-  if (parts.length === 0) {
-    const warmed = await runTests(process.execPath, [/^container\/(start|stop)\./], { TEST_WARM: '1' });
-    passed += warmed.passed;
-    failed += warmed.failed;
+/** Runs all, or some. Resolves when the last line is written. */
+export async function main(parts) {
+  const counts = noCounts();
+  try {
+    await runTests(process.execPath, parts.length === 0 ? [/./] : parts.map(part => new RegExp(part)), {}, counts);
+    // the container once more, with what its image has to start Noslate sooner
+    if (parts.length === 0)
+      await runTests(process.execPath, [/^container\/(start|stop)\./], { TEST_WARM: '1' }, counts);
+  } catch (error) {
+    console.error(error.message);
+    counts.failed++;
   }
-  console.log(`${passed} passed, ${failed} failed`);
-  process.exitCode = failed === 0 ? 0 : 1;
+  for (const reason of new Set(counts.reasons)) console.log(reason);
+  console.log(total(counts));
+  process.exitCode = counts.failed === 0 ? 0 : 1;
 }
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2));

@@ -5,7 +5,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync,
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import * as assert from 'uvu/assert';
-import { ask, endWithUs, eventually, type Observed, observe, suite, temporary, within } from '../helpers.ts';
+import { ask, endWithUs, eventually, type Observed, observe, suite, temporary, within, without } from '../helpers.ts';
 import { freePort, processes } from './container.ts';
 import { installNoslate } from './noslate/index.ts';
 
@@ -205,7 +205,7 @@ async function expectService(container: Running): Promise<void> {
   }
 }
 
-const image = suite('image', STEP_MS);
+const image = suite('image', { ms: STEP_MS, skip: without('buildah', 'buildah') });
 
 /** Builds the repository's Dockerfile. */
 async function build(tag: string, ...values: readonly string[]): Promise<void> {

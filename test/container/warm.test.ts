@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, symlinkSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { ask, suite, temporary, write } from '../helpers.ts';
+import { ask, NOT_LINUX, suite, temporary, write } from '../helpers.ts';
 import { type Container, makeWarm, noslatePath, serverFolder, warmFolder, withContainer } from './container.ts';
 import { installNoslate } from './noslate/index.ts';
 
-const test = suite('container warm');
+const test = suite('container warm', { skip: NOT_LINUX });
 
 /** The options with which a program was started. */
 async function optionsOf(container: Container, name: string): Promise<string[]> {

@@ -16,6 +16,7 @@ import {
   suite,
   temporary,
   within,
+  without,
   write,
 } from '../helpers.ts';
 import { deployment } from './deploy.ts';
@@ -379,29 +380,6 @@ fc('should say so when the port is taken', async () => {
   assert.is(stderr, `fc: --listen: port ${port} is taken by another process\n`);
 });
 
-fc('should read keys from a terminal, and write to it in colour', async () => {
-  const folder = temporary();
-  write(join(folder, 'server.js'), SERVER);
-  const line = `'${process.execPath}' '${COMMAND}' --listen 127.0.0.1:0 --command "'${process.execPath}' '${join(folder, 'server.js')}' PORT"`;
-  const env = { ...process.env };
-  delete env['NO_COLOR'];
-  const child = endWithUs(spawn('script', ['-qfec', line, '/dev/null'], { stdio: 'pipe', env }));
-  const { output, exit } = observe(child);
-  const shown = (text: string): Promise<void> =>
-    eventually(`${text} in\n${output()}`, async () => output().includes(text));
-  await shown('frozen');
-  assert.match(output(), /curl -d .* http:\/\/127\.0\.0\.1:\d+\/2023-03-30\/functions\/app\/invocations/);
-  assert.ok(output().includes('\x1b[34mfrozen\x1b[0m'));
-  assert.ok(/\d\.\d\d s {2}c-[0-9a-f]{8}$/.test(output().split('\x1b[0m  accepting on ')[0] ?? ''));
-  child.stdin?.write('t');
-  await shown('thawed after');
-  child.stdin?.write('h');
-  await shown('freeze all instances');
-  child.stdin?.write('\x03');
-  assert.is(await within(20_000, exit, 'the end'), 0);
-  assert.match(output(), /0 requests, 0 failed, 1 instances; nothing is left running/);
-});
-
 /** A report, and what it has written. */
 function reported(options: Partial<Parameters<typeof createReport>[0]>): { report: Report; text: () => string } {
   let written = '';
@@ -502,3 +480,30 @@ fc('should print every event as JSON, and no log if it is not wanted', () => {
 });
 
 fc.run();
+
+const terminal = suite('fc on a terminal', { skip: without('script', 'bsdutils') });
+
+terminal('should read keys, and write in colour', async () => {
+  const folder = temporary();
+  write(join(folder, 'server.js'), SERVER);
+  const line = `'${process.execPath}' '${COMMAND}' --listen 127.0.0.1:0 --command "'${process.execPath}' '${join(folder, 'server.js')}' PORT"`;
+  const env = { ...process.env };
+  delete env['NO_COLOR'];
+  const child = endWithUs(spawn('script', ['-qfec', line, '/dev/null'], { stdio: 'pipe', env }));
+  const { output, exit } = observe(child);
+  const shown = (text: string): Promise<void> =>
+    eventually(`${text} in\n${output()}`, async () => output().includes(text));
+  await shown('frozen');
+  assert.match(output(), /curl -d .* http:\/\/127\.0\.0\.1:\d+\/2023-03-30\/functions\/app\/invocations/);
+  assert.ok(output().includes('\x1b[34mfrozen\x1b[0m'));
+  assert.ok(/\d\.\d\d s {2}c-[0-9a-f]{8}$/.test(output().split('\x1b[0m  accepting on ')[0] ?? ''));
+  child.stdin?.write('t');
+  await shown('thawed after');
+  child.stdin?.write('h');
+  await shown('freeze all instances');
+  child.stdin?.write('\x03');
+  assert.is(await within(20_000, exit, 'the end'), 0);
+  assert.match(output(), /0 requests, 0 failed, 1 instances; nothing is left running/);
+});
+
+terminal.run();

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { AGENTS, type AgentName } from '../agents.ts';
-import { project, read, suite, temporary, within } from '../helpers.ts';
+import { NOT_LINUX, project, read, suite, temporary, within } from '../helpers.ts';
 import { containerOf } from './containers.ts';
 import { type ControlPath, commonHeaders, type HeaderPairs } from './headers.ts';
 import { type Instance, startInstance } from './instance.ts';
@@ -447,7 +447,7 @@ const STATES: Readonly<Record<string, State>> = {
 /** All agents begin with the first test: what one's containers are frozen for, the others use to start. */
 let results: ReadonlyMap<string, Promise<void>> | undefined;
 for (const agent of AGENTS) {
-  const frozen = suite(`frozen for ${FREEZE_MS / 1000} s :: ${agent}`);
+  const frozen = suite(`frozen for ${FREEZE_MS / 1000} s :: ${agent}`, { skip: NOT_LINUX });
   for (const state of Object.keys(STATES)) {
     frozen(state, async () => {
       results ??= freezeAll();
