@@ -1,5 +1,6 @@
 // Builds dist/server.js and the editors' noslate.schema.json. With --test the tests too: bundled like the
 // product, since a Node without TypeScript support must run them. With --fc only the FC platform's commands of those.
+// With --coverage all of it is left readable, for test/coverage.mjs.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -7,7 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { createServer } from 'node:http2';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 
@@ -25,44 +26,56 @@ const common = {
   logLevel: 'warning',
 };
 
-// the server's code, to be run by src/boot.ts; with --plain as a file of its own, which coverage can look into
-const isPlain = process.argv.includes('--plain');
-const { outputFiles } = await build({
-  ...common,
+const isCoverage = process.argv.includes('--coverage');
+
+/**
+ * Builds. For coverage in whole lines, with names that copies keep, and with maps that lie apart: Node.js would read them
+ * for each process.
+ */
+async function make(options) {
+  if (!isCoverage) return build({ ...common, ...options });
+  const changed = { minify: false, sourcemap: 'external', write: false };
+  const { outputFiles } = await build({ ...common, ...options, ...changed });
+  for (const { path, text } of outputFiles) {
+    const isMap = path.endsWith('.map');
+    const file = isMap ? join('coverage/maps', relative('', path)) : path;
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, isMap ? text : `${text}\n//# sourceURL=${path}\n`);
+  }
+}
+
+// the server's code, to be run by src/boot.ts
+const codeFile = isCoverage ? 'dist/server.code.js' : 'dist/server.js';
+await make({
   entryPoints: ['src/main.ts'],
-  outfile: 'dist/server.js',
+  outfile: codeFile,
   // one byte a character: half the memory, and faster to look through
   charset: 'ascii',
   // strict once for all, not once in each module
-  banner: { js: isPlain ? '#!/usr/bin/env node\n"use strict";' : '(function(require,__filename){"use strict";' },
-  footer: { js: isPlain ? '' : '})' },
+  banner: { js: '(function(require,__filename){"use strict";' },
+  footer: { js: '})' },
   tsconfigRaw: { compilerOptions: { alwaysStrict: false, verbatimModuleSyntax: true } },
   define: { VERSION: JSON.stringify(version) },
   minify: true,
   sourcemap: 'linked',
-  write: false,
 });
-mkdirSync('dist', { recursive: true });
-for (const { path, text } of outputFiles) writeFileSync(path, text);
+const code = readFileSync(codeFile, 'utf8');
+await make({
+  entryPoints: ['src/boot.ts'],
+  outfile: 'dist/server.js',
+  banner: { js: '#!/usr/bin/env node' },
+  define: {
+    CODE: JSON.stringify(code),
+    CODE_HASH: JSON.stringify(createHash('sha256').update(code).digest('hex').slice(0, 16)),
+  },
+  minify: true,
+});
 rmSync('dist/server.js.cache', { force: true });
-if (!isPlain) {
-  const code = readFileSync('dist/server.js', 'utf8');
-  await build({
-    ...common,
-    entryPoints: ['src/boot.ts'],
-    outfile: 'dist/server.js',
-    banner: { js: '#!/usr/bin/env node' },
-    define: {
-      CODE: JSON.stringify(code),
-      CODE_HASH: JSON.stringify(createHash('sha256').update(code).digest('hex').slice(0, 16)),
-    },
-    minify: true,
-  });
-  await makeCache();
-}
+// what comes from a cache is not counted line by line
+if (!isCoverage) await makeCache();
 // what warms Noslate's own programs in the image, on its Node
 const warm = ['src/warm/preload.ts', 'src/warm/make.ts'];
-await build({ ...common, entryPoints: warm, outdir: 'dist/warm', minify: true });
+await make({ entryPoints: warm, outdir: 'dist/warm', minify: true });
 console.log(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
 
 // the table that checks noslate.json is also what editors get
@@ -87,8 +100,7 @@ const isTest = process.argv.includes('--test');
 if (isTest || process.argv.includes('--fc')) {
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
   if (isTest) rmSync('dist-test', { recursive: true, force: true });
-  await build({
-    ...common,
+  await make({
     entryPoints: (isTest ? [...tests, ...programs] : platform).map(file => `test/${file}`),
     outdir: 'dist-test',
     outbase: 'test',

@@ -108,7 +108,7 @@ export async function runTests(node, patterns, env, counts) {
   }
 }
 
-/** Runs all, or some. Resolves when the last line is written. */
+/** Runs all, or some, and sets the exit code. Resolves with the last line, when it is written. */
 export async function main(parts) {
   const counts = noCounts();
   try {
@@ -123,6 +123,7 @@ export async function main(parts) {
   for (const reason of new Set(counts.reasons)) console.log(reason);
   console.log(total(counts));
   process.exitCode = counts.failed === 0 ? 0 : 1;
+  return total(counts);
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2));
