@@ -178,7 +178,9 @@ function facts({ date, command, minutes, seconds, node, noslate, machine, versio
 const HOW = `Medians of interleaved rounds. × is the ratio to \`node:http\` (for streams: to \`node:http2\` piped to \`node:http\`;
 for the container: to Noslate as shipped), the median of each round's, ± half of the way from the least to the most of
 them. Of a large body rivals carry a quarter, and their CPU is told for the whole. "One hop" is \`node:http\` with one
-write to another process and one read of its answer, of no protocol: what a gateway cannot do without.`;
+write to another process and one read of its answer, of no protocol: what a gateway cannot do without. Nothing logs here,
+rivals neither: of ours \`SERVER_LOG\` is \`off\`, but for a target of the load that says "with its log", which writes its
+line for each request to a pipe, as shipped.`;
 
 const SECTIONS = {
   cold: 'Cold start',

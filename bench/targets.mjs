@@ -15,7 +15,10 @@ const file = (name, env) => async () => {
 const withPlane = name => call => file(name, { DATA_PLANE: dataPlane, FUNCTION: call });
 
 /** Ours, with one route to the function: of the planes, or of a folder that the local agent can run. */
-const ours = agent => call => gateway(agent, { routes: [{ path: '/*', function: call }] });
+const ours = (agent, env) => call => gateway(agent, { routes: [{ path: '/*', function: call }] }, env);
+
+/** As shipped: a line for each request, through a pipe as FC has it. */
+const LOGGING = { SERVER_LOG: 'json' };
 
 let configs = 0;
 
@@ -63,7 +66,10 @@ export function gateway(agent, profile, env = {}) {
       NOSLATED_WORKDIR: folder,
       ...env,
     };
-    return { child: start('dist/server.js', { env: settings }), port };
+    const isLogging = settings.SERVER_LOG !== 'off';
+    const child = start('dist/server.js', { env: settings, ...(isLogging && { stdio: 'pipe' }) });
+    child.stdout?.resume();
+    return { child, port };
   };
 }
 
@@ -84,6 +90,7 @@ export const targets = {
     in: ['load'],
   },
   native: { title: 'noslate-fc, native', launch: ours('native'), in: ['cold', 'load', 'stream'], isOurs: true },
+  nativeLog: { title: 'noslate-fc, native, with its log', launch: ours('native', LOGGING), in: ['load'], isOurs: true },
   local: { title: 'noslate-fc, local', launch: ours('local'), in: ['cold', 'load'], isOurs: true },
   http2: { title: 'node:http + node:http2', launch: withPlane('http2.js'), in: ['cold', 'load', 'stream'] },
   fastify: { title: 'Fastify 5 + grpc-js', launch: withPlane('fastify.js'), in: ['cold', 'load', 'stream'] },

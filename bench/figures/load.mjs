@@ -49,10 +49,13 @@ export function atEvenRate(started, names, rounds, seconds) {
   });
 }
 
-/** Event calls are ours alone, and what runs functions itself takes part once: the rest is the plane's to tell. */
+/** What runs functions itself, the rest being the plane's to tell, and what differs from another target by its log. */
+const ONCE = ['local', 'framework', 'nativeLog'];
+
+/** Event calls are ours alone. */
 function takingPart(names, i, isEvent) {
   if (isEvent) return ['floor', 'native', 'local'];
-  return i === 0 ? names : names.filter(name => name !== 'local' && name !== 'framework');
+  return i === 0 ? names : names.filter(name => !ONCE.includes(name));
 }
 
 export async function load({ rounds, seconds, warm, paced }) {
