@@ -1,9 +1,4 @@
-import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { ConfigError } from './errors.ts';
-import { check, type Infer, type Schema, show } from './schema.ts';
-import { targetOf } from './target.ts';
+import type { Infer, Schema } from './schema.ts';
 
 /** Noslate's defaults of a worker, where a profile says nothing. */
 export const WORKER_DEFAULTS = {
@@ -84,7 +79,8 @@ const resourceLimit = object({
   cpu: { ...number, exclusiveMinimum: 0, maximum: 1 },
 });
 
-const functionProfile = {
+/** The table of one function. */
+export const FUNCTION_SCHEMA = {
   ...object(
     {
       name,
@@ -163,7 +159,7 @@ const route = {
 /** The table of `noslate.json`: it checks the file, types it, and is the bones of `noslate.schema.json`. */
 export const PROFILE_SCHEMA = object({
   $schema: string,
-  functions: { type: 'array', items: functionProfile },
+  functions: { type: 'array', items: FUNCTION_SCHEMA },
   services: { type: 'array', items: serviceProfile },
   routes: { type: 'array', items: route },
   dispatchHeader: {
@@ -181,7 +177,7 @@ export const FUNCTION_DEFAULTS = {
 } as const;
 
 /** One function, as Noslate's `setFunctionProfile` takes it: what is absent stays absent. */
-export type FunctionProfile = Infer<typeof functionProfile>;
+export type FunctionProfile = Infer<typeof FUNCTION_SCHEMA>;
 
 /**
  * One service, as Noslate's `setServiceProfile` takes it. `default` has `selector` alone,
@@ -208,131 +204,8 @@ export interface Profile {
 /** What is served without a `noslate.json`. */
 export const EMPTY_PROFILE: Profile = { functions: [], services: [], routes: [], environments: [] };
 
-/**
- * Reads and checks a `noslate.json`.
- *
- * @throws {ConfigError} for a file that is missing, not JSON, or has faults: one problem per fault.
- */
-export function loadProfile(file: string): Profile {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError([
-      `${file}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : (error as Error).message}`,
-    ]);
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new ConfigError([`${file}: not JSON: ${(error as Error).message}`]);
-  }
-  const faults = check(value, PROFILE_SCHEMA);
-  if (faults.length > 0) throw new ConfigError(faults.map(fault => `${file}: ${fault}`));
-
-  const {
-    functions = [],
-    services = [],
-    routes = [],
-    environments = [],
-    dispatchHeader,
-  } = value as Infer<typeof PROFILE_SCHEMA>;
-  const conflicts = [
-    ...badUrls(functions),
-    ...duplicates('functions', functions),
-    ...duplicates('services', services),
-    ...unselectable(services, functions),
-    ...dangling(routes, functions, services),
-    ...reserved(environments),
-  ];
-  if (conflicts.length > 0) throw new ConfigError(conflicts.map(conflict => `${file}: ${conflict}`));
-
-  return {
-    functions: functions.map(item => ({ ...item, url: absoluteUrl(item.url, dirname(resolve(file))) })),
-    services,
-    routes,
-    environments,
-    ...(dispatchHeader === undefined ? {} : { dispatchHeader: dispatchHeader.toLowerCase() }),
-  };
-}
-
 function defaultsOf(properties: Readonly<Record<string, Schema>>): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(properties).flatMap(([key, item]) => (item.default === undefined ? [] : [[key, item.default]])),
-  );
-}
-
-const SCHEME = /^([a-z][a-z0-9+.-]+):\/\//i;
-
-function absoluteUrl(url: string, base: string): string {
-  return SCHEME.test(url) ? url : pathToFileURL(resolve(base, url)).href;
-}
-
-function badUrls(functions: readonly FunctionProfile[]): string[] {
-  return functions.flatMap(({ url }, i) => {
-    const scheme = SCHEME.exec(url)?.[1]?.toLowerCase();
-    if (scheme === undefined || scheme === 'http' || scheme === 'https' || isFileUrl(url)) return [];
-    return [`functions[${i}].url: expected a path, file:///PATH or http(s)://..., got ${show(url)}`];
-  });
-}
-
-function isFileUrl(url: string): boolean {
-  try {
-    return fileURLToPath(url) !== '';
-  } catch {
-    return false;
-  }
-}
-
-function duplicates(key: string, items: readonly { readonly name: string }[]): string[] {
-  const seen = new Map<string, number>();
-  const faults: string[] = [];
-  for (const [i, { name }] of items.entries()) {
-    const first = seen.get(name);
-    if (first === undefined) seen.set(name, i);
-    else faults.push(`${key}[${i}].name: ${show(name)} is the name of ${key}[${first}] already`);
-  }
-  return faults;
-}
-
-function unselectable(services: readonly ServiceProfile[], functions: readonly FunctionProfile[]): string[] {
-  const names = new Set(functions.map(({ name }) => name));
-  return services.flatMap(({ selector, selectors = [] }, i) => {
-    const selected: [string, string][] = selectors.map((item, j) => [
-      `selectors[${j}].selector`,
-      item.selector.functionName,
-    ]);
-    if (selector !== undefined) selected.push(['selector', selector.functionName]);
-    return selected
-      .filter(([, name]) => !names.has(name))
-      .map(([at, name]) => `services[${i}].${at}.functionName: expected a name from functions, got ${show(name)}`);
-  });
-}
-
-function dangling(
-  routes: readonly Route[],
-  functions: readonly FunctionProfile[],
-  services: readonly ServiceProfile[],
-): string[] {
-  const known = { function: functions, service: services };
-  return routes.flatMap((route, i) => {
-    const { type, name } = targetOf(route);
-    const { path = '' } = route;
-    const at = `routes[${i}].${type}`;
-    if (name.startsWith(':')) {
-      if (path.split('/').includes(name)) return [];
-      return [`${at}: expected a parameter of the path ${show(path)}, got ${show(name)}`];
-    }
-    if (known[type].some(item => item.name === name)) return [];
-    return [`${at}: expected a name from ${type}s, got ${show(name)}`];
-  });
-}
-
-function reserved(environments: readonly KeyValuePair[]): string[] {
-  return environments.flatMap(({ key }, i) =>
-    /^NOSLATED?_/.test(key)
-      ? [`environments[${i}].key: ${show(key)} is reserved, expected no NOSLATE_ or NOSLATED_ prefix`]
-      : [],
   );
 }

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { type Config, readConfig } from '../src/config.ts';
 import type { Gateway } from '../src/gateway.ts';
 import { createLog } from '../src/log.ts';
-import { loadProfile } from '../src/profile.ts';
+import { loadProfile } from '../src/profile-load.ts';
 import { createGateway } from '../src/server.ts';
 import { type AgentName, createAgent, type Surroundings, surround } from './agents.ts';
 import { ask, eventually, get, project, type Raw, raw, suite } from './helpers.ts';

@@ -3,7 +3,8 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import * as assert from 'uvu/assert';
 import { ConfigError } from '../src/errors.ts';
-import { EMPTY_PROFILE, loadProfile, PROFILE_SCHEMA } from '../src/profile.ts';
+import { EMPTY_PROFILE, PROFILE_SCHEMA } from '../src/profile.ts';
+import { loadProfile } from '../src/profile-load.ts';
 import { check } from '../src/schema.ts';
 import { project, suite, write } from './helpers.ts';
 

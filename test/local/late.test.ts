@@ -5,7 +5,7 @@ import type { Agent } from '../../src/agent.ts';
 import { now } from '../../src/clock.ts';
 import { createLocalAgent } from '../../src/local/agent.ts';
 import { createLog } from '../../src/log.ts';
-import { loadProfile } from '../../src/profile.ts';
+import { loadProfile } from '../../src/profile-load.ts';
 import { Cancellation } from '../../src/signal.ts';
 import { project, read, SERVER_FILE, suite, within } from '../helpers.ts';
 

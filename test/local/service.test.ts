@@ -7,7 +7,8 @@ import { GatewayError } from '../../src/errors.ts';
 import { createLocalAgent } from '../../src/local/agent.ts';
 import { pickFunction } from '../../src/local/service.ts';
 import { createLog } from '../../src/log.ts';
-import { loadProfile, type Profile, type ServiceProfile } from '../../src/profile.ts';
+import type { Profile, ServiceProfile } from '../../src/profile.ts';
+import { loadProfile } from '../../src/profile-load.ts';
 import { ask, project, read, SERVER_FILE, suite, within, withServer, write } from '../helpers.ts';
 
 const single = (name: string, functionName: string): ServiceProfile => ({

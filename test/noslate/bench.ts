@@ -5,7 +5,8 @@ import { now } from '../../src/clock.ts';
 import { type Code, GatewayError } from '../../src/errors.ts';
 import { createLog } from '../../src/log.ts';
 import { createNativeAgent } from '../../src/noslate/agent.ts';
-import { EMPTY_PROFILE, loadProfile, type Profile } from '../../src/profile.ts';
+import { EMPTY_PROFILE, type Profile } from '../../src/profile.ts';
+import { loadProfile } from '../../src/profile-load.ts';
 import { type Functions, project, read, within } from '../helpers.ts';
 import { type Planes, type PlanesOptions, withPlanes } from '../planes/index.ts';
 

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { banner } from '../../src/banner.ts';
 import { ConfigError } from '../../src/errors.ts';
-import { loadProfile } from '../../src/profile.ts';
+import { loadProfile } from '../../src/profile-load.ts';
 import { watchFolder } from '../../src/watch.ts';
 import { FcError } from './answers.ts';
 import { configFile, deployment } from './deploy.ts';
