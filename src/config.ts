@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { ConfigError } from './errors.ts';
 import { MAX_SECONDS } from './headers.ts';
 import type { LogMode } from './log.ts';
+import { meant, nearest } from './nearest.ts';
 import { show } from './schema.ts';
 
 /** What a setting may be. */
@@ -149,14 +149,16 @@ const ACTIONS: Readonly<Record<string, Action>> = {
  * Reads the environment and the command line; a flag wins over a variable, an empty variable counts as
  * absent.
  *
+ * Of `problems` there is one for each bad value or unknown flag: its key, what was given, what is allowed. With any,
+ * `config` has defaults in their places, and is fit to look for further problems alone.
+ *
  * @param isTerminal - whether a person reads stdout; asked only when that decides something.
- * @throws {ConfigError} one problem per bad value or unknown flag: its key, what was given, what is allowed.
  */
 export function readConfig(
   env: Readonly<Record<string, string | undefined>>,
   args: readonly string[],
   isTerminal: () => boolean,
-): { action: Action; config: Config } {
+): { action: Action; config: Config; problems: readonly string[] } {
   const problems: string[] = [];
   const { action, flags } = readFlags(args, problems);
 
@@ -167,19 +169,16 @@ export function readConfig(
     const given = flags.get(source) ?? env[source] ?? '';
     const value = variable.parse(given);
     if (value === undefined) problems.push(`${source}: expected ${variable.expects}, got ${show(given)}`);
-    return [key, value];
+    return [key, value ?? variable.default];
   });
-  if (problems.length > 0) throw new ConfigError(problems);
 
   const settings = Object.fromEntries(entries) as Settings;
   const hasNoslate = (settings.noslatePath ?? settings.noslatedWorkdir) !== undefined;
   const agent = settings.agent ?? (hasNoslate ? 'native' : 'local');
-  if (agent === 'native' && !hasNoslate) {
-    throw new ConfigError(['SERVER_AGENT: native expects NOSLATED_WORKDIR or NOSLATE_PATH, got neither']);
-  }
-  if (agent === 'sdk' && settings.noslatePath === undefined) {
-    throw new ConfigError(['SERVER_AGENT: sdk expects NOSLATE_PATH, got none']);
-  }
+  if (agent === 'native' && !hasNoslate)
+    problems.push('SERVER_AGENT: native expects NOSLATED_WORKDIR or NOSLATE_PATH, got neither');
+  if (agent === 'sdk' && settings.noslatePath === undefined)
+    problems.push('SERVER_AGENT: sdk expects NOSLATE_PATH, got none');
   const config: Config = {
     ...settings,
     agent,
@@ -187,7 +186,7 @@ export function readConfig(
     config: settings.config ?? (existsSync('noslate.json') ? 'noslate.json' : undefined),
     warnings: unknownVariables(env),
   };
-  return { action, config: Object.freeze(config) };
+  return { action, config: Object.freeze(config), problems };
 }
 
 /** The text of `--help`: every variable with its flag, default and meaning. */
@@ -203,7 +202,7 @@ export function help(version: string): string {
 Usage: noslate-fc [--FLAG VALUE]...
 
   --check
-      read and check the configuration, then exit
+      check the settings, noslate.json, and that its functions' code loads, then exit
   --doctor
       say what works here, then exit
   --help, --version
@@ -221,20 +220,25 @@ function readFlags(args: readonly string[], problems: string[]): { action: Actio
   const known = Object.values(VARIABLES)
     .map(flagOf)
     .filter(name => name !== '');
+  const all = [...known, ...Object.keys(ACTIONS)];
   const flags = new Map<string, string>();
   let action: Action = 'serve';
   for (let i = 0; i < args.length; i++) {
     const [name = '', inline] = (args[i] as string).split(/=(.*)/s);
     if (Object.hasOwn(ACTIONS, name)) {
+      if (inline !== undefined) problems.push(`${name}: expected no value, got ${show(inline)}`);
       // of several, the one that only prints wins over the one that does work
       if (action !== 'help' && action !== 'version') action = ACTIONS[name] as Action;
       continue;
     }
     if (!known.includes(name)) {
-      problems.push(`${name}: unknown flag, expected one of ${[...known, ...Object.keys(ACTIONS)].join(', ')}`);
+      problems.push(`${name}: unknown ${name.startsWith('-') ? 'flag' : 'argument'}, ${meant(name, all)}`);
+      // its value would be one more
+      if (inline === undefined && name.startsWith('-') && !(args[i + 1] ?? '-').startsWith('-')) i++;
       continue;
     }
-    const value = inline ?? args[++i];
+    // a flag where a value should be was not meant for one
+    const value = inline ?? (args[i + 1]?.startsWith('--') ? undefined : args[++i]);
     if (value === undefined || value === '') problems.push(`${name}: expected a value, got none`);
     else flags.set(name, value);
   }
@@ -246,5 +250,11 @@ function unknownVariables(env: Readonly<Record<string, string | undefined>>): st
   const known = new Set<string>(Object.values(VARIABLES).flatMap(variable => variable.env));
   return Object.keys(env)
     .filter(name => name.startsWith('SERVER_') && !known.has(name))
-    .map(name => `${name}: unknown variable, see --help`);
+    .map(name => {
+      const flag = nearest(
+        name.slice('SERVER_'.length),
+        [...known].flatMap(item => item.split('SERVER_').slice(1)),
+      );
+      return `${name}: unknown variable, ${flag === undefined ? 'see --help' : `did you mean SERVER_${flag}?`}`;
+    });
 }

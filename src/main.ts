@@ -3,13 +3,14 @@ import { basename, dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
 import type { Agent } from './agent.ts';
 import { banner } from './banner.ts';
-import { type Action, type Config, help, readConfig } from './config.ts';
+import { type Config, help, readConfig } from './config.ts';
 import { ConfigError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
 import { WORKER_THREAD } from './local/messages.ts';
 import { createLog, type Log } from './log.ts';
+import { PROBE, probe } from './probe.ts';
 import { EMPTY_PROFILE, type Profile } from './profile.ts';
-import { loadProfile } from './profile-load.ts';
+import { loadProfile, readProfile } from './profile-load.ts';
 import { breakOff } from './respond.ts';
 import { createRouter } from './router.ts';
 import { createGateway } from './server.ts';
@@ -27,25 +28,6 @@ const UNREAD_MS = 1000;
 /** A function's thread that has not ended by then never will. */
 const STUCK_MS = 3000;
 
-/** Gives the configuration, or ends the process: with its problems, or with what the command line asked for. */
-function configure(): { action: Action; config: Config; profile: Profile } {
-  try {
-    const { action, config } = readConfig(process.env, process.argv.slice(2), () => isatty(1));
-    if (action === 'help' || action === 'version') {
-      process.stdout.write(action === 'help' ? help(VERSION) : `${VERSION}\n`);
-      process.exit(0);
-    }
-    const profile = config.config === undefined ? EMPTY_PROFILE : loadProfile(config.config);
-    if (action === 'check') {
-      process.stdout.write(`ok: ${config.config ?? 'no noslate.json'}, functions: ${profile.functions.length}\n`);
-      process.exit(0);
-    }
-    return { action, config, profile };
-  } catch (error) {
-    return exitConfig(error);
-  }
-}
-
 /** Ends the process for a configuration that cannot be used, and says why. */
 function exitConfig(error: unknown): never {
   if (!(error instanceof ConfigError)) throw error;
@@ -55,10 +37,24 @@ function exitConfig(error: unknown): never {
 
 /** Configuration, port, agent, signals: in this order, for FC's probe waits for the port alone. */
 async function main(): Promise<void> {
-  const { action, config, profile } = configure();
+  const { action, config, problems: faults } = readConfig(process.env, process.argv.slice(2), () => isatty(1));
+  if (action === 'help' || action === 'version') {
+    process.stdout.write(action === 'help' ? help(VERSION) : `${VERSION}\n`);
+    process.exit(0);
+  }
+  const reading = config.config === undefined ? undefined : readProfile(config.config);
+  if (action === 'check') {
+    const { text, problems } = await (await import('./check.ts')).examine(__filename, config, faults, reading);
+    process.stdout.write(text);
+    if (problems.length === 0) process.exit(0);
+    exitConfig(new ConfigError(problems));
+  }
+  const problems = [...faults, ...(reading?.problems ?? [])];
+  if (problems.length > 0) exitConfig(new ConfigError(problems));
+  const profile = reading?.profile ?? EMPTY_PROFILE;
   if (action === 'doctor') {
-    const [text, problems] = await (await import('./doctor.ts')).examine(config, profile.functions);
-    process.stdout.write(text, () => process.exit(problems > 0 ? 1 : 0));
+    const [text, toMend] = await (await import('./doctor.ts')).examine(config, profile.functions);
+    process.stdout.write(text, () => process.exit(toMend > 0 ? 1 : 0));
     return;
   }
   const log = createLog(config.log);
@@ -181,8 +177,12 @@ function explain(error: NodeJS.ErrnoException, { port, host }: Config): string {
   }
 }
 
-/** A worker thread of the local agent runs this file, too; only then is it worth asking where we are. */
+/** A worker thread of the local agent runs this file, too; only then is it worth asking where we are. So does a probe. */
 async function start(): Promise<void> {
+  if (process.argv[2] === PROBE && process.send !== undefined) {
+    probe();
+    return;
+  }
   if (process.argv[2] !== WORKER_THREAD) {
     main();
     return;

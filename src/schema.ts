@@ -1,3 +1,5 @@
+import { meant } from './nearest.ts';
+
 /**
  * The part of JSON Schema that our files need. One table of this shape checks a file, types it
  * (`Infer`) and is what editors get.
@@ -79,7 +81,7 @@ export function check(value: unknown, schema: Schema, path: string = ''): string
       if (property === false) faults.push(`${at(key)}: not allowed here`);
       else if (property !== undefined) faults.push(...check(item, property, at(key)));
       else if (schema.additionalProperties === false) {
-        faults.push(`${at(key)}: unknown key, expected one of ${Object.keys(known).join(', ')}`);
+        faults.push(`${at(key)}: unknown key, ${meant(key, Object.keys(known))}`);
       }
     }
   }

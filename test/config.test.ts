@@ -1,21 +1,14 @@
 import * as assert from 'uvu/assert';
 import { type Config, readConfig } from '../src/config.ts';
-import { ConfigError } from '../src/errors.ts';
+import { nearest } from '../src/nearest.ts';
 import { project, run, suite, write } from './helpers.ts';
 
 const config = suite('config');
 
 const readOk = (env: Record<string, string>, ...args: string[]): Config => readConfig(env, args, () => false).config;
 
-function problems(env: Record<string, string>, ...args: string[]): readonly string[] {
-  try {
-    readConfig(env, args, () => false);
-  } catch (error) {
-    assert.instance(error, ConfigError);
-    return (error as ConfigError).problems;
-  }
-  throw new Error('no problem found');
-}
+const problems = (env: Record<string, string>, ...args: string[]): readonly string[] =>
+  readConfig(env, args, () => false).problems;
 
 config('should have a default for everything', () => {
   const { port, host, agent, timeout, drainTimeout, maxBody, maxConcurrency, healthPath, log, fcLog } = readOk({});
@@ -65,14 +58,59 @@ config('should name every bad value, what was given and what is allowed', () => 
   );
   for (const value of ['0', '-1', '1.5', 'x', '1e3', '2147484'])
     assert.match(problems({ SERVER_TIMEOUT: value })[0] ?? '', 'SERVER_TIMEOUT', value);
-  assert.match(problems({}, '--max-bodies', '1')[0] ?? '', /^--max-bodies: unknown flag, expected one of .*--max-body/);
-  assert.is(problems({}, '--port')[0], '--port: expected a value, got none');
+  assert.equal(problems({}, '--port'), ['--port: expected a value, got none']);
   assert.match(problems({}, '--port', 'x')[0] ?? '', '--port: expected a whole number');
+  assert.equal(problems({}), []);
+});
+
+config('should keep the default of what is bad, to look for more', () => {
+  const { config, problems } = readConfig(
+    { SERVER_AGENT: 'nativ', SERVER_PORT: 'x', SERVER_TIMEOUT: '5' },
+    [],
+    () => false,
+  );
+  assert.equal([config.agent, config.port, config.timeout, problems.length], ['local', 9000, 5, 2]);
+});
+
+config('should take no flag for the value of another, and no value for an argument', () => {
+  assert.equal(problems({}, '--config', '--port', '1'), ['--config: expected a value, got none']);
+  assert.equal(problems({}, '--timeout', '-1'), ['--timeout: expected a whole number from 1 to 2147483, got "-1"']);
+  assert.equal(problems({}, '--check=no'), ['--check: expected no value, got "no"']);
+  // one problem, not one for its value too
+  assert.is(problems({}, '--nonsense', '1').length, 1);
+  assert.is(problems({}, '--nonsense', '--neither').length, 2);
+});
+
+config('should say what was probably meant', () => {
+  assert.equal(problems({}, '--prot', '1'), ['--prot: unknown flag, did you mean --port?']);
+  assert.equal(problems({}, '--maxbody=1'), ['--maxbody: unknown flag, did you mean --max-body?']);
+  assert.equal(problems({}, '--max_concurency', '1'), [
+    '--max_concurency: unknown flag, did you mean --max-concurrency?',
+  ]);
+  assert.equal(problems({}, 'check'), ['check: unknown argument, did you mean --check?']);
+  assert.match(problems({}, '--verbose')[0] ?? '', /^--verbose: unknown flag, expected one of --port, .*--doctor$/);
+  const names = ['port', 'host', 'max-body', 'drain-timeout', 'x'];
+  const cases: [string, string | undefined][] = [
+    ['prot', 'port'],
+    ['por', 'port'],
+    ['ports', 'port'],
+    ['pert', 'port'],
+    ['HOST', 'host'],
+    ['drain_timout', 'drain-timeout'],
+    // of two that are as near, the first
+    ['post', 'port'],
+    ['help', undefined],
+    ['y', undefined],
+    ['', undefined],
+  ];
+  for (const [given, meant] of cases) assert.is(nearest(given, names), meant, given);
 });
 
 config('should warn of a variable that looks like ours and is not', () => {
-  assert.equal(readOk({ SERVER_MAXBODY: '1', PATH: '/bin' }).warnings, [
-    'SERVER_MAXBODY: unknown variable, see --help',
+  assert.equal(readOk({ SERVER_MAXBODY: '1', SERVER_NAME: 'x', SERVER_PROT: '1', PATH: '/bin' }).warnings, [
+    'SERVER_MAXBODY: unknown variable, did you mean SERVER_MAX_BODY?',
+    'SERVER_NAME: unknown variable, see --help',
+    'SERVER_PROT: unknown variable, did you mean SERVER_PORT?',
   ]);
 });
 
@@ -85,12 +123,9 @@ commandLine('should print help and version', async () => {
   assert.is(help.code, 0);
   for (const name of ['SERVER_MAX_BODY', '--max-body', 'NOSLATE_PATH', '--check']) assert.match(help.stdout, name);
   assert.match((await run(['--version'])).stdout, /^\d+\.\d+\.\d+\n$/);
-});
-
-commandLine('should check without opening the port', async () => {
-  const folder = project({ hello: '' });
-  const ok = await run(['--check'], {}, folder);
-  assert.equal([ok.code, ok.stdout], [0, 'ok: noslate.json, functions: 1\n']);
+  // who asks for it has made a mistake already
+  const asked = await run(['--prot', '1', '--help'], { SERVER_PORT: 'x' });
+  assert.equal([asked.code, asked.stdout], [0, help.stdout]);
 });
 
 commandLine('should end with 78 and say why', async () => {
@@ -117,8 +152,19 @@ commandLine('should end with 78 and say why', async () => {
     assert.match(stderr, expected);
     assert.not.match(stderr, /\n\s+at /);
   }
+});
+
+commandLine('should say all that keeps it from starting, not the first alone', async () => {
+  const folder = project({});
   write(`${folder}/noslate.json`, '{ "functions": [');
-  assert.match((await run([], {}, folder)).stderr, 'noslate.json: not JSON');
+  const { code, stderr } = await run(['--port', 'x'], { SERVER_LOG: 'loud' }, folder);
+  assert.is(code, 78);
+  assert.equal(stderr.split('\n'), [
+    'noslate-fc: --port: expected a whole number from 0 to 65535, got "x"',
+    'noslate-fc: SERVER_LOG: expected json, pretty, off, got "loud"',
+    'noslate-fc: noslate.json: line 1, column 17: expected ] for the [ of line 1, got the end of the file',
+    '',
+  ]);
 });
 
 commandLine('should say that the port is taken', async () => {

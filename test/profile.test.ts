@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert';
 import { ConfigError } from '../src/errors.ts';
 import { EMPTY_PROFILE, PROFILE_SCHEMA } from '../src/profile.ts';
 import { loadProfile } from '../src/profile-load.ts';
+import { profileSchema } from '../src/profile-schema.ts';
 import { check } from '../src/schema.ts';
 import { project, suite, write } from './helpers.ts';
 
@@ -83,7 +84,12 @@ profile('should name the path of the bad field, what was expected and what was t
     [{ environments: [{ key: 'NOSLATED_X', value: '' }] }, 'environments[0].key: "NOSLATED_X" is reserved'],
     [{ environments: [{ key: 'A', value: 1 }] }, 'environments[0].value: expected a string, got 1'],
     [{ dispatchHeader: 'not a header' }, 'dispatchHeader: expected a string like'],
-    [{ service: [] }, 'service: unknown key, expected one of $schema, functions, services, routes'],
+    [{ service: [] }, 'service: unknown key, did you mean services?'],
+    [{ plugins: [] }, 'plugins: unknown key, expected one of $schema, functions, services, routes'],
+    [
+      { functions: [{ ...FUNCTION, worker: { replicaCount: 1 } }] },
+      'functions[0].worker.replicaCount: unknown key, expected one of',
+    ],
     [
       { functions: [{ ...FUNCTION, url: 'file://relative/a' }] },
       'functions[0].url: expected a path, file:///PATH or http(s)://..., got "file://relative/a"',
@@ -224,6 +230,7 @@ profile('should hold for the examples, and editors get the same table', () => {
   assert.is(title, 'noslate.json');
   const { properties } = described as { properties: Record<string, { description: string }> };
   assert.is(properties['environments']?.description, 'for every function');
+  assert.equal(JSON.parse(JSON.stringify(profileSchema())), described);
   const schema: unknown = JSON.parse(text, (_, value) => {
     if (typeof value?.description === 'string') delete value.description;
     return value;
