@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { basename, dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { isatty } from 'node:tty';
 import type { Agent } from './agent.ts';
 import { banner } from './banner.ts';
@@ -14,7 +14,7 @@ import { loadProfile, readProfile } from './profile-load.ts';
 import { breakOff } from './respond.ts';
 import { createRouter } from './router.ts';
 import { createGateway } from './server.ts';
-import { watchFolder } from './watch.ts';
+import { stampOf, watch } from './watch.ts';
 
 /** Set by the build, from package.json. */
 declare const VERSION: string;
@@ -136,7 +136,6 @@ function announce(origin: string, { log: mode, agent, warnings }: Config, profil
 function followProfile(file: string, agent: Agent, gateway: Gateway): void {
   const { log, config } = gateway;
   const isLocal = config.agent === 'local';
-  const name = basename(file);
   async function reload(): Promise<void> {
     try {
       const profile = loadProfile(file);
@@ -149,7 +148,7 @@ function followProfile(file: string, agent: Agent, gateway: Gateway): void {
     }
   }
   process.on('SIGHUP', reload);
-  if (isLocal) watchFolder(dirname(file), false, changed => changed === name, reload);
+  if (isLocal) watch(() => stampOf(file), reload);
 }
 
 /** A closed pipe is no reason to stop serving; a terminal that is gone is, for nobody could end us then. */

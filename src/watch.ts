@@ -1,60 +1,72 @@
-import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
+import { now } from './clock.ts';
 
-/** One save is several events, and an editor may write a file in steps; what follows within this belongs together. */
-const SETTLE_MS = 50;
-/** A function's folder has a few; a root folder given by mistake has more than there are watch handles. */
-const MAX_FOLDERS = 256;
+/** Between two looks, ms. */
+const EVERY_MS = 250;
+/** A save is several writes, and a build many files: what follows within this belongs together. */
+const SETTLE_MS = 100;
+/** What does not come to rest by then is taken as it is, ms. */
+const RESTLESS_MS = 500;
+/** Looking may take one part in this many of the time: on some file systems a look is long. */
+const SHARE = 20;
 
 /**
- * Calls `onChange` after a file that `matches` was written, made, renamed or removed in a folder or, with
- * `deep`, anywhere below it (`node_modules` and dot folders aside). Folders are watched, not files: editors
- * save by renaming a new file over the old one, which a watch on the file would not survive.
+ * Calls `onChange` when `look` gives another value than the last that it came to rest at, and gives that one twice.
+ * Returns the function that ends it. It keeps no process alive.
  *
- * A folder that cannot be watched is left out. Returns the function that ends it.
+ * It looks again and again, by path, and waits for no word of the system's: that comes for a file or folder as it
+ * was opened, so that one renamed into its place, made again, or reached by a link that is pointed elsewhere would
+ * go unseen, and no word at all comes from most mounts of another machine's files.
  */
-export function watchFolder(
-  folder: string,
-  deep: boolean,
-  matches: (file: string) => boolean,
-  onChange: () => void,
-): () => void {
-  const watchers = new Map<string, FSWatcher>();
+export function watch(look: () => unknown, onChange: () => void): () => void {
+  let seen = look();
+  let rested = seen;
+  let changedAt: number | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let isClosed = false;
 
-  function onEvent(path: string, file: string): void {
-    if (deep && isFolder(join(path, file))) add(join(path, file));
-    else if (!matches(file)) return;
-    clearTimeout(timer);
-    timer = setTimeout(onChange, SETTLE_MS);
-  }
-
-  function remove(path: string): void {
-    watchers.get(path)?.close();
-    watchers.delete(path);
-  }
-
-  function add(path: string): void {
-    if (watchers.has(path) || watchers.size === MAX_FOLDERS) return;
-    try {
-      const watcher = watch(path, (_, file) => onEvent(path, String(file)));
-      // a folder that went away, or no handle left: the gateway goes on without this watch
-      watcher.on('error', () => remove(path));
-      watchers.set(path, watcher);
-      if (deep) for (const entry of readdirSync(path)) if (isFolder(join(path, entry))) add(join(path, entry));
-    } catch {
-      // missing or unreadable: who loads from it reports that
+  function check(): void {
+    const began = now();
+    const value = look();
+    const hasChanged = value !== seen;
+    seen = value;
+    if (hasChanged) changedAt ??= began;
+    if (changedAt !== undefined && (!hasChanged || began - changedAt > RESTLESS_MS)) {
+      changedAt = undefined;
+      const isAnother = value !== rested;
+      rested = value;
+      if (isAnother) onChange();
     }
+    wait(Math.max(changedAt === undefined ? untilTick(began) : SETTLE_MS, (now() - began) * SHARE));
+  }
+  function wait(ms: number): void {
+    if (!isClosed) timer = setTimeout(check, ms).unref();
   }
 
-  add(folder);
+  wait(EVERY_MS);
   return () => {
+    isClosed = true;
     clearTimeout(timer);
-    for (const path of [...watchers.keys()]) remove(path);
   };
 }
 
-function isFolder(path: string): boolean {
-  if (/[\\/](node_modules|\.[^\\/]*)$/.test(path)) return false;
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+/** All watches look in the same moment: they wake the machine once. */
+const untilTick = (moment: number): number => EVERY_MS - (moment % EVERY_MS);
+
+/**
+ * Tells the state of what a path leads to, links followed: another file, another text or none at all is another
+ * stamp. Of a folder it tells which one it is, not what is in it.
+ *
+ * The time of the last change counts beside that of the last write, which tools set back.
+ */
+export function stampOf(path: string): string {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat === undefined) return 'missing';
+    const identity = `${stat.dev} ${stat.ino}`;
+    return stat.isDirectory() ? identity : `${identity} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`;
+  } catch (error) {
+    // no permission, or a link in a circle: it may get better
+    return String((error as NodeJS.ErrnoException).code);
+  }
 }

@@ -1,11 +1,10 @@
 import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import type { Agent, Metadata, TriggerResponse } from '../agent.ts';
 import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { FunctionProfile, ServiceProfile } from '../profile.ts';
-import { watchFolder } from '../watch.ts';
+import { type CodeWatch, watchCode } from './code.ts';
 import { createPool, type Pool } from './pool.ts';
 import { pickFunction } from './service.ts';
 import type { ThreadSpec } from './thread.ts';
@@ -15,15 +14,13 @@ interface Served {
   /** What it was made from, to tell whether it has changed. */
   fingerprint: string;
   pool: Pool;
-  unwatch: () => void;
+  code: CodeWatch;
 }
-
-const CODE_FILE = /\.([cm]?js|json|node)$/;
 
 /**
  * Runs functions in worker threads of this process: for development, tests and demonstrations, with what
- * a developer would notice of Noslate. It is no sandbox. A function's workers are replaced when a file of
- * its folder changes.
+ * a developer would notice of Noslate. It is no sandbox. A function's workers are replaced when code that they
+ * have loaded changes.
  *
  * @param workerFile - script of the worker threads; it must call `runWorker` when it is not on the main thread.
  */
@@ -32,23 +29,20 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
   let services = new Map<string, ServiceProfile>();
 
   function serve(profile: FunctionProfile, spec: ThreadSpec, fingerprint: string): void {
-    const { name, url } = profile;
+    const { name } = profile;
     const ignored = notApplied(profile);
     if (ignored.length > 0)
       log.warn(`function ${JSON.stringify(name)}: the local agent does not apply ${ignored.join(', ')}`);
 
     const known = functions.get(name);
-    known?.unwatch();
+    known?.code.close();
     known?.pool.renew(spec);
-    const pool = known?.pool ?? createPool(spec, log);
-    const onChange = (): void => {
+    const code = watchCode(profile, () => {
       log.info('code changed', { function: name });
       pool.renew(spec);
-    };
-    const unwatch = url.startsWith('file://')
-      ? watchFolder(fileURLToPath(url), true, file => CODE_FILE.test(file), onChange)
-      : () => {};
-    functions.set(name, { fingerprint, pool, unwatch });
+    });
+    const pool = known?.pool ?? createPool(spec, log, files => functions.get(name)?.code.loaded(files));
+    functions.set(name, { fingerprint, pool, code });
   }
 
   async function invoke(name: string, body: Readable, metadata: Metadata): Promise<TriggerResponse> {
@@ -71,9 +65,9 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
         if (functions.get(item.name)?.fingerprint === fingerprint) continue;
         serve(item, { workerFile, profile: item, environments }, fingerprint);
       }
-      for (const [name, { pool, unwatch }] of functions) {
+      for (const [name, { pool, code }] of functions) {
         if (kept.has(name)) continue;
-        unwatch();
+        code.close();
         pool.remove();
         functions.delete(name);
       }
@@ -107,7 +101,7 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
     async close() {
       const served = [...functions.values()];
       functions.clear();
-      for (const { unwatch } of served) unwatch();
+      for (const { code } of served) code.close();
       await Promise.all(served.map(({ pool }) => pool.close()));
     },
   };

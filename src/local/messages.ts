@@ -32,6 +32,9 @@ export interface RemoteError {
   stack: string | undefined;
 }
 
+/** A file of code by its real path, and its stamp just before it was loaded. */
+export type LoadedFile = readonly [file: string, stamp: string];
+
 /** Gateway to worker. A body's piece and the end of the body travel with the head when they are there. */
 export type ToWorker =
   | readonly ['invoke', id: number, head: InvokeHead, piece: Uint8Array | undefined, isEnd: boolean]
@@ -41,8 +44,9 @@ export type ToWorker =
 
 /** Worker to gateway. */
 export type FromWorker =
-  /** Loaded and initialized: calls may come. */
-  | readonly ['ready']
+  /** Initialized: calls may come. With an error the handler could not be loaded, and each of them will fail. */
+  | readonly ['ready', RemoteError | undefined]
+  | readonly ['loaded', files: readonly LoadedFile[]]
   /** The initializer failed; the worker ends. */
   | readonly ['broken', RemoteError]
   /** Over its memory for too long; the worker asks to be ended. */

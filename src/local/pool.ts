@@ -4,6 +4,7 @@ import { type Code, GatewayError, toGatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import { WORKER_DEFAULTS } from '../profile.ts';
 import { type Call, createCall } from './call.ts';
+import type { LoadedFile } from './messages.ts';
 import { type Replica, startReplica } from './replica.ts';
 import type { ThreadSpec } from './thread.ts';
 
@@ -26,8 +27,12 @@ export interface Pool {
 const TOP_UP_MS = 10_000;
 const IDLE_MS = 60_000;
 
-/** Makes the pool of a function; its reserved workers start at once. */
-export function createPool(initial: ThreadSpec, log: Log): Pool {
+/**
+ * Makes the pool of a function; its reserved workers start at once.
+ *
+ * @param onLoaded - hears which files the workers for new calls have loaded.
+ */
+export function createPool(initial: ThreadSpec, log: Log, onLoaded: (files: readonly LoadedFile[]) => void): Pool {
   let spec = initial;
   let replicas: Replica[] = [];
   /** Replaced by `renew`, still at work. */
@@ -56,11 +61,18 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
 
   function start(): void {
     const replica = startReplica(`${name}-${++started}`, spec, log, {
-      onReady() {
-        log.info('worker ready', { function: name, worker: replica.name });
+      onReady(failure) {
+        if (failure === undefined) log.info('worker ready', { function: name, worker: replica.name });
+        // else those who wait are told
+        else if (queue.size === 0) {
+          log.error('worker could not load its code', { function: name, worker: replica.name, error: failure });
+        }
         pump();
         rest(replica);
         settleWaiters();
+      },
+      onLoaded(files) {
+        if (replicas.includes(replica)) onLoaded(files);
       },
       onRelease: () => onRelease(replica),
       onExit: (error, wasReady) => onExit(replica, error, wasReady),
@@ -82,7 +94,7 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
   }
 
   function onRelease(replica: Replica): void {
-    if (isDisposable || retired.has(replica)) {
+    if (isDisposable || replica.isBroken || retired.has(replica)) {
       if (replica.active === 0) replica.end();
       return;
     }
@@ -178,7 +190,12 @@ export function createPool(initial: ThreadSpec, log: Log): Pool {
   return {
     invoke(body, metadata) {
       return new Promise((resolve, reject) => {
-        const replica = idlest();
+        let replica = idlest();
+        // by now the code may be there, whatever it was that was missing: a new worker will see
+        while (replica?.isBroken && replica.active === 0 && isQueued) {
+          replica.end();
+          replica = idlest();
+        }
         if (replica === undefined && failsFast && replicas.length >= limit) {
           reject(error('NO_WORKER', `all ${limit} workers are busy`));
           return;

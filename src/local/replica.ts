@@ -6,12 +6,15 @@ import { WORKER_DEFAULTS } from '../profile.ts';
 import { Table } from '../table.ts';
 import type { Call } from './call.ts';
 import { createOutlet, type Outlet, sendBody } from './channel.ts';
-import type { FromWorker, InvokeHead, RemoteError, ToWorker } from './messages.ts';
+import type { FromWorker, InvokeHead, LoadedFile, RemoteError, ToWorker } from './messages.ts';
 import { eachLine, memoryOf, startThread, type ThreadSpec } from './thread.ts';
 
 /** What a replica tells its pool. */
 export interface ReplicaEvents {
-  onReady(): void;
+  /** With an error its code could not be loaded, and each call will fail. */
+  onReady(failure: Error | undefined): void;
+  /** It has loaded files of code. */
+  onLoaded(files: readonly LoadedFile[]): void;
   /** A call has let go of its slot. */
   onRelease(): void;
   /** It is gone, and its calls have failed. `error` says why unless it was told to end. */
@@ -23,6 +26,8 @@ export interface Replica {
   readonly name: string;
   /** `silent` while it does not hear that a deadline has passed; `ending` once it was told to, or has died. */
   readonly state: 'starting' | 'ready' | 'silent' | 'ending';
+  /** Its code could not be loaded. */
+  readonly isBroken: boolean;
   /** Calls that hold a slot. */
   readonly active: number;
   invoke(call: Call): void;
@@ -63,6 +68,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   let entries = new Table<Entry>();
   let state: Replica['state'] = 'starting';
   let wasReady = false;
+  let isBroken = false;
   let failure: GatewayError | undefined;
 
   const worker = startThread(name, spec);
@@ -90,7 +96,11 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
         if (state !== 'starting') break;
         state = 'ready';
         wasReady = true;
-        events.onReady();
+        isBroken = message[1] !== undefined;
+        events.onReady(message[1] && toError(message[1]));
+        break;
+      case 'loaded':
+        events.onLoaded(message[1]);
         break;
       case 'broken':
         kill(new GatewayError('INITIALIZER_FAILED', `${what} could not be initialized`, toError(message[1])));
@@ -241,6 +251,9 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     name,
     get state() {
       return state;
+    },
+    get isBroken() {
+      return isBroken;
     },
     get active() {
       return entries.size;

@@ -4,6 +4,7 @@ import { inspect } from 'node:util';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { Table } from '../table.ts';
 import { type Context, createContext } from './context.ts';
+import { tellLoaded } from './loaded.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker, WorkerInit } from './messages.ts';
 import { IncomingMessage, ServerResponse } from './nodejs.ts';
 
@@ -112,16 +113,25 @@ export async function runWorker(): Promise<void> {
         break;
     }
   });
+  tellLoaded(files => post(['loaded', files]));
+  let failure: RemoteError | undefined;
   try {
     const initializer =
       init.initializer === undefined ? undefined : load<Initializer>(init.folder, init.initializer, 'Initializer');
-    handler = loadLater(() => load<Handler>(init.folder, init.handler, 'Handler'));
+    try {
+      handler = load(init.folder, init.handler, 'Handler');
+    } catch (error) {
+      failure = toRemote(error);
+      handler = () => {
+        throw error;
+      };
+    }
     await initializer?.(context());
   } catch (error) {
     post(['broken', toRemote(error)]);
     return;
   }
-  post(['ready']);
+  post(['ready', failure]);
 }
 
 /** Loads `FILE.EXPORT` out of a folder. */
@@ -131,17 +141,6 @@ function load<T>(folder: string, key: string, what: string): T {
   const value: unknown = createRequire(join(folder, 'index.js'))(file)[key.slice(dot + 1)];
   if (typeof value !== 'function') throw new Error(`${what} ${key} is not a function.`);
   return value as T;
-}
-
-/** Loads the handler now; if that fails, each call fails with the reason. */
-function loadLater(loadNow: () => Handler): Handler {
-  try {
-    return loadNow();
-  } catch (error) {
-    return () => {
-      throw error;
-    };
-  }
 }
 
 /** V8 limits the heap alone. Buffers live outside of it, so they are looked at, as turfd does. */

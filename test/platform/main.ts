@@ -1,10 +1,10 @@
 // The command `npm run fc`: FC on this machine, with one function.
-import { existsSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { banner } from '../../src/banner.ts';
 import { ConfigError } from '../../src/errors.ts';
 import { loadProfile } from '../../src/profile-load.ts';
-import { watchFolder } from '../../src/watch.ts';
+import { stampOf, watch } from '../../src/watch.ts';
 import { FcError } from './answers.ts';
 import { configFile, deployment } from './deploy.ts';
 import { type Endpoint, invokePath, openEndpoint } from './endpoint.ts';
@@ -41,7 +41,11 @@ async function main(): Promise<void> {
   process.on('exit', () => killAll(platform));
   announce(platform, endpoint, flags, report);
   const file = configFile(flags);
-  if (file !== undefined) watchFolder(dirname(file), true, isCode, () => replaceAll(platform));
+  if (file !== undefined)
+    watch(
+      () => codeBelow(dirname(file)),
+      () => replaceAll(platform),
+    );
 
   let quitting = false;
   async function quit(): Promise<void> {
@@ -202,7 +206,24 @@ function scale(platform: Platform, report: Report, count: number): void {
   });
 }
 
-const isCode = (file: string): boolean => /\.(js|cjs|mjs|json|node)$/.test(file);
+/** Stamps of the files of code in a folder and below it. Which of them a server loads is not known here. */
+function codeBelow(folder: string, seen: Set<string> = new Set()): string {
+  const identity = stampOf(folder);
+  if (seen.has(identity)) return '';
+  seen.add(identity);
+  let stamps = '';
+  try {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (/^(node_modules|\..*)$/.test(entry.name)) continue;
+      if (/\.(js|cjs|mjs|json|node)$/.test(entry.name)) stamps += `${path} ${stampOf(path)}\n`;
+      else if (!entry.isFile()) stamps += codeBelow(path, seen);
+    }
+  } catch {
+    // no folder, or not for us
+  }
+  return stamps;
+}
 
 /**
  * New code is a new deployment: what is in flight ends on the old instances, and no other call gets there. Frozen,
