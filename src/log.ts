@@ -1,4 +1,5 @@
 import { GatewayError } from './errors.ts';
+import { createSink, type Write } from './sink.ts';
 
 /** `json`: one object per line, for machines. `pretty`: for a person at a terminal. `off`: nothing. */
 export type LogMode = 'json' | 'pretty' | 'off';
@@ -43,43 +44,54 @@ export interface Log {
   line(text: string): void;
   /** Writes what is held. */
   flush(): void;
+  /**
+   * Calls back in another turn, as soon as what was logged is read or will be dropped: for who logs as much as it
+   * likes, and can wait.
+   */
+  whenRead(callback: () => void): void;
 }
 
-/** Lines are held until the loop's turn ends or this much is there: one write for many lines. */
-const HOLD_CHARS = 16 * 1024;
-
-/** Makes the log. `write` takes whole lines. */
-export function createLog(mode: LogMode, write: (text: string) => void = text => process.stdout.write(text)): Log {
-  let held = '';
-  let due: NodeJS.Immediate | undefined;
-
-  function flush(): void {
-    if (due !== undefined) clearImmediate(due);
-    due = undefined;
-    if (held === '') return;
-    const text = held;
-    held = '';
-    write(text);
-  }
-  function line(text: string): void {
-    held += `${text}\n`;
-    if (held.length > HOLD_CHARS) flush();
-    else due ??= setImmediate(flush);
-  }
-
+/**
+ * Makes the log. When nobody reads it, it drops lines, and says how many once it is read again.
+ *
+ * @param write - takes whole lines, and calls back when they are out, if anybody is to wait for that.
+ * @param unread - characters that were written and that nobody has read.
+ */
+export function createLog(
+  mode: LogMode,
+  write: Write = (text, done) => process.stdout.write(text, done),
+  unread: () => number = () => process.stdout.writableLength,
+): Log {
+  const format = mode === 'pretty' ? pretty : json;
+  const sink = createSink(write, unread, dropped => {
+    if (mode !== 'off') sink.add(format.event('warn', `log lines dropped: ${dropped}`));
+  });
+  const { addImportant, flush, whenRead } = sink;
   if (mode === 'off') {
     const nothing = (): void => {};
-    return { info: nothing, warn: nothing, error: nothing, access: nothing, output: nothing, line, flush };
+    const silent = { info: nothing, warn: nothing, error: nothing, access: nothing, output: nothing };
+    return { ...silent, line: addImportant, flush, whenRead };
   }
-  const format = mode === 'pretty' ? pretty : json;
+
+  function event(level: Level, message: string, fields?: Fields): void {
+    if (sink.isFull) sink.drop();
+    else sink.add(format.event(level, message, fields));
+  }
   return {
-    info: (message, fields) => line(format.event('info', message, fields)),
-    warn: (message, fields) => line(format.event('warn', message, fields)),
-    error: (message, fields) => line(format.event('error', message, fields)),
-    access: entry => line(format.access(entry)),
-    output: (text, source) => line(format.output(text, source)),
-    line,
+    info: (message, fields) => event('info', message, fields),
+    warn: (message, fields) => event('warn', message, fields),
+    error: (message, fields) => event('error', message, fields),
+    access(entry) {
+      if (sink.isFull) sink.drop();
+      else sink.add(format.access(entry));
+    },
+    output(text, source) {
+      if (sink.isFull) sink.drop();
+      else sink.add(format.output(text, source));
+    },
+    line: addImportant,
     flush,
+    whenRead,
   };
 }
 

@@ -1,3 +1,5 @@
+import type { Held } from './output.ts';
+
 /** First argument of a worker thread's process, which runs the same file as the main thread. */
 export const WORKER_THREAD = 'worker-thread';
 
@@ -15,6 +17,8 @@ export interface WorkerInit {
   initializer: string | undefined;
   /** Bytes that heap and buffers together may take; beyond, the worker asks to be ended. */
   memory: number;
+  /** Printed and not taken yet. */
+  held: Held;
 }
 
 /** The head of a call. Header fields and baggage are flat: name, value, name, value, … */
@@ -49,6 +53,8 @@ export type FromWorker =
   | readonly ['loaded', files: readonly LoadedFile[]]
   /** The initializer failed; the worker ends. */
   | readonly ['broken', RemoteError]
+  /** The function has printed this. */
+  | readonly ['output', 'stdout' | 'stderr', string]
   /** Over its memory for too long; the worker asks to be ended. */
   | readonly ['overweight', bytes: number]
   | readonly [

@@ -7,7 +7,8 @@ import { Table } from '../table.ts';
 import type { Call } from './call.ts';
 import { createOutlet, type Outlet, sendBody } from './channel.ts';
 import type { FromWorker, InvokeHead, LoadedFile, RemoteError, ToWorker } from './messages.ts';
-import { eachLine, memoryOf, startThread, type ThreadSpec } from './thread.ts';
+import { createHeld, createLines, createTaker, type Lines } from './output.ts';
+import { memoryOf, startThread, type ThreadSpec } from './thread.ts';
 
 /** What a replica tells its pool. */
 export interface ReplicaEvents {
@@ -71,7 +72,8 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   let isBroken = false;
   let failure: GatewayError | undefined;
 
-  const worker = startThread(name, spec);
+  const held = createHeld();
+  const worker = startThread(name, spec, held);
   const initializationTimeout = profile.worker?.initializationTimeout ?? WORKER_DEFAULTS.initializationTimeout;
   let since = now();
   const initializing = setTimeout(() => {
@@ -86,8 +88,15 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   }, initializationTimeout);
 
   const tags = { function: profile.name, worker: name };
-  eachLine(worker.stdout, line => log.output(line, { ...tags, stream: 'stdout' }));
-  eachLine(worker.stderr, line => log.output(line, { ...tags, stream: 'stderr' }));
+  const take = createTaker(held, log);
+  const linesOf = (stream: 'stdout' | 'stderr'): Lines => {
+    const source = { ...tags, stream };
+    const lines = createLines(line => log.output(line, source));
+    // what is printed before the worker's own code runs, by a module that it was told to load first
+    worker[stream].setEncoding('utf8').on('data', lines.add);
+    return lines;
+  };
+  const output = { stdout: linesOf('stdout'), stderr: linesOf('stderr') };
 
   worker.on('message', (message: FromWorker) => {
     switch (message[0]) {
@@ -104,6 +113,10 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
         break;
       case 'broken':
         kill(new GatewayError('INITIALIZER_FAILED', `${what} could not be initialized`, toError(message[1])));
+        break;
+      case 'output':
+        output[message[1]].add(message[2]);
+        take(message[2]);
         break;
       case 'overweight':
         kill(overMemory());
@@ -125,6 +138,8 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   });
   worker.on('exit', code => {
     clearTimeout(initializing);
+    output.stdout.end();
+    output.stderr.end();
     const wasTold = state === 'ending' && failure === undefined;
     // first of all: a slot that becomes free here must not be taken again
     state = 'ending';

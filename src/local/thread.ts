@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
-import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { GatewayError } from '../errors.ts';
 import { DEFAULT_MEMORY, type FunctionProfile, type KeyValuePair } from '../profile.ts';
 import { WORKER_THREAD, type WorkerInit } from './messages.ts';
+import type { Held } from './output.ts';
 
 /** What a worker's thread is made from. */
 export interface ThreadSpec {
@@ -35,7 +35,7 @@ export function memoryOf({ resourceLimit }: FunctionProfile): number {
  * @throws {GatewayError} INVALID_RUNTIME, CODE_UNAVAILABLE, INITIALIZER_FAILED: it cannot even be started.
  * @see Noslate contract §5, "nodejs": env, limits
  */
-export function startThread(name: string, { workerFile, profile, environments }: ThreadSpec): Worker {
+export function startThread(name: string, { workerFile, profile, environments }: ThreadSpec, held: Held): Worker {
   if (profile.runtime !== 'nodejs') {
     throw new GatewayError(
       'INVALID_RUNTIME',
@@ -44,7 +44,8 @@ export function startThread(name: string, { workerFile, profile, environments }:
   }
   const folder = folderOf(profile);
   const memory = memoryOf(profile);
-  const workerData: WorkerInit = { folder, handler: profile.handler ?? '', initializer: profile.initializer, memory };
+  const { handler = '', initializer } = profile;
+  const workerData: WorkerInit = { folder, handler, initializer, memory, held };
   const env: Record<string, string> = {};
   if (process.env['TZ'] !== undefined) env['TZ'] = process.env['TZ'];
   for (const { key, value } of [...environments, ...(profile.environments ?? [])]) env[key] = value;
@@ -84,25 +85,4 @@ function folderOf({ name, url }: FunctionProfile): string {
     throw unavailable(error);
   }
   throw unavailable(`url ${url}: expected a folder`);
-}
-
-/** A line longer than this is cut into several: a function could print without ever ending one. */
-const MAX_LINE_CHARS = 64 * 1024;
-
-/** Calls `onLine` with each line of what a worker prints. */
-export function eachLine(stream: Readable, onLine: (line: string) => void): void {
-  let rest = '';
-  stream.setEncoding('utf8');
-  stream.on('data', (text: string) => {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) onLine(line);
-    if (rest.length > MAX_LINE_CHARS) {
-      onLine(rest);
-      rest = '';
-    }
-  });
-  stream.on('end', () => {
-    if (rest !== '') onLine(rest);
-  });
 }

@@ -7,6 +7,7 @@ import { type Context, createContext } from './context.ts';
 import { tellLoaded } from './loaded.ts';
 import type { FromWorker, InvokeHead, RemoteError, ToWorker, WorkerInit } from './messages.ts';
 import { IncomingMessage, ServerResponse } from './nodejs.ts';
+import { sendOutput } from './output.ts';
 
 export { isMainThread };
 
@@ -113,6 +114,7 @@ export async function runWorker(): Promise<void> {
         break;
     }
   });
+  sendOutput(init.held, (stream, text) => post(['output', stream, text]));
   tellLoaded(files => post(['loaded', files]));
   let failure: RemoteError | undefined;
   try {
