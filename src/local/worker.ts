@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import { getHeapStatistics } from 'node:v8';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { Table } from '../table.ts';
 import { type Context, createContext } from './context.ts';
@@ -145,13 +146,18 @@ function load<T>(folder: string, key: string, what: string): T {
   return value as T;
 }
 
-/** V8 limits the heap alone. Buffers live outside of it, so they are looked at, as turfd does. */
+/**
+ * V8 limits the heap alone. Buffers live outside of it, so they are looked at, as turfd does.
+ *
+ * V8 is asked, not `process.memoryUsage()`: that reads a file for what is not needed here, and throws where it cannot,
+ * such as in a function that has opened as many as it may.
+ */
 function weigh(limit: number, onOver: (bytes: number) => void): void {
   let strikes = 0;
   setInterval(() => {
-    const { heapTotal, external } = process.memoryUsage();
-    strikes = heapTotal + external > limit ? strikes + 1 : 0;
-    if (strikes > WEIGH_STRIKES) onOver(heapTotal + external);
+    const { total_heap_size: heap, external_memory: external } = getHeapStatistics();
+    strikes = heap + external > limit ? strikes + 1 : 0;
+    if (strikes > WEIGH_STRIKES) onOver(heap + external);
   }, WEIGH_EVERY_MS).unref();
 }
 
