@@ -1,3 +1,4 @@
+import { settable } from '../environment.ts';
 import { unaryCall } from '../grpc/call.ts';
 import { frameMessage } from '../grpc/message.ts';
 import { GrpcError } from '../grpc/status.ts';
@@ -54,13 +55,18 @@ export async function getFunctionProfiles(
   return GetFunctionProfileResponse.decode(answer).profiles ?? [];
 }
 
-/** Sets variables of every worker that starts from now on. A control plane forgets them when it ends. @throws {GrpcError} rejected. */
+/**
+ * Sets variables of every worker that starts from now on, in place of all earlier ones. A control plane forgets them
+ * when it ends.
+ *
+ * @throws {GrpcError} rejected.
+ */
 export async function setPlatformEnvironmentVariables(
   connection: Connection,
   envs: readonly KeyValuePair[],
   timeoutMs: number,
 ): Promise<void> {
-  const request = frameMessage(SetPlatformEnvironmentVariablesRequest.encode({ envs }));
+  const request = frameMessage(SetPlatformEnvironmentVariablesRequest.encode({ envs: settable(envs) }));
   const answer = await unaryCall(connection, SET_PLATFORM_ENVIRONMENT_VARIABLES, request, timeoutMs);
   expectSet('environment variables', SetPlatformEnvironmentVariablesResponse.decode(answer));
 }

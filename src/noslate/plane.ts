@@ -1,4 +1,6 @@
 import { now } from '../clock.ts';
+import { GrpcError } from '../grpc/status.ts';
+import * as Status from '../grpc/status-code.ts';
 import { type Connection, openConnection } from '../h2/connection.ts';
 import type { H2Error } from '../h2/error.ts';
 
@@ -26,6 +28,7 @@ export interface PlaneEvents {
 export interface Plane {
   /** `dp-0`, `cp-0`. */
   readonly name: string;
+  readonly kind: 'dp' | 'cp';
   readonly isUp: boolean;
   /** `now()` when it last came up. */
   readonly upSince: number;
@@ -41,7 +44,7 @@ export interface Plane {
 }
 
 /** Makes a plane that has no connection yet. It makes one when told to, and more when those it has are stalled. */
-export function createPlane(name: string, path: string, events: PlaneEvents): Plane {
+export function createPlane(name: string, kind: 'dp' | 'cp', path: string, events: PlaneEvents): Plane {
   const connections = new Set<Connection>();
   let isUp = false;
   let upSince = 0;
@@ -77,6 +80,7 @@ export function createPlane(name: string, path: string, events: PlaneEvents): Pl
 
   return {
     name,
+    kind,
     get isUp() {
       return isUp;
     },
@@ -115,6 +119,13 @@ export function createPlane(name: string, path: string, events: PlaneEvents): Pl
       for (const connection of [...connections]) connection.close();
     },
   };
+}
+
+/** A connection to ask a plane by. @throws {GrpcError} UNAVAILABLE when it cannot be asked just now. */
+export function connectionOf(plane: Plane): Connection {
+  const connection = plane.pick();
+  if (connection === undefined) throw new GrpcError(Status.UNAVAILABLE, `${plane.name} takes no call`, true);
+  return connection;
 }
 
 function loadOf({ streams, held }: Connection): number {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { now } from '../clock.ts';
+import { settable } from '../environment.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { NoslateError } from '../noslate/errors.ts';
@@ -24,13 +25,17 @@ export interface Profiles {
 const RETURN_MS = 5000;
 const RETRY_MS = 100;
 
+/** An empty list, in JSON. */
+const NONE = '[]';
+
 /** Starts the client, and keeps the planes up to date. */
 export function createProfiles(client: NoslatedClient, log: Log): Profiles {
   const closing = new AbortController();
   const connected = connect(client, log);
-  /** As the planes have them, in JSON. */
-  const sent = { environments: '', functions: '', services: '' };
-  let environments: readonly KeyValuePair[] | undefined;
+  /** As the planes have them, in JSON. A control plane that has just come has no environments. */
+  const sent = { environments: NONE, functions: '', services: '' };
+  /** As they should be. */
+  let environments: readonly KeyValuePair[] = [];
   let isSet = false;
   let returnedAt = Number.NEGATIVE_INFINITY;
   let last: Promise<unknown> = connected;
@@ -41,11 +46,9 @@ export function createProfiles(client: NoslatedClient, log: Log): Profiles {
   client.on('newControlPlaneClientReady', () => {
     // the SDK does this for functions alone. At once: it sends those when we return, and workers that start
     // then must find their environment
-    if (environments === undefined || closing.signal.aborted) return;
-    client.setPlatformEnvironmentVariables(environments).catch(error => {
-      sent.environments = '';
-      log.warn('environments not sent to the control plane that came back', { error });
-    });
+    if (closing.signal.aborted) return;
+    sent.environments = NONE;
+    sendEnvironments().then(retryEnvironments).catch(onLost);
   });
 
   async function send(profile: Profile): Promise<void> {
@@ -55,6 +58,7 @@ export function createProfiles(client: NoslatedClient, log: Log): Profiles {
       try {
         await sendChanges(profile);
         isSet = true;
+        retryEnvironments().catch(onLost);
         return;
       } catch (error) {
         if ((error as NoslateError).details === undefined) {
@@ -68,7 +72,8 @@ export function createProfiles(client: NoslatedClient, log: Log): Profiles {
   /** What the planes have already is not sent again: it would cost seconds on a control plane at work. */
   async function sendChanges(profile: Profile): Promise<void> {
     environments = profile.environments;
-    await change('environments', profile.environments, value => client.setPlatformEnvironmentVariables(value));
+    // what the planes have against them must not keep the functions from being set
+    await sendEnvironments();
     await change('functions', profile.functions, value => client.setFunctionProfile(value));
     await change('services', profile.services, value => client.setServiceProfile(value));
   }
@@ -78,6 +83,25 @@ export function createProfiles(client: NoslatedClient, log: Log): Profiles {
     sent[what] = '';
     await call(value);
     sent[what] = text;
+  }
+  /** @throws what the SDK has against them, not what a plane has. */
+  async function sendEnvironments(): Promise<void> {
+    try {
+      await change('environments', environments, value => client.setPlatformEnvironmentVariables(settable(value)));
+    } catch (error) {
+      if ((error as NoslateError).details === undefined) throw error;
+      log.warn('environments not sent, trying again', { error });
+    }
+  }
+  /** Until they are sent, or others are in their place. */
+  async function retryEnvironments(): Promise<void> {
+    for (const mine = environments; sent.environments === '' && environments === mine; ) {
+      await wait();
+      await sendEnvironments();
+    }
+  }
+  function onLost(error: unknown): void {
+    if (!closing.signal.aborted) log.warn('environments not sent', { error });
   }
   const wait = (): Promise<void> => delay(RETRY_MS, undefined, { signal: closing.signal });
 

@@ -132,6 +132,38 @@ setting('should set the environments of workers that start later, and take them 
   );
 });
 
+setting('should take a new file that has no environments, as the one before had none', async () => {
+  await withPlanesAgent({ separate: true }, async bench => {
+    const { agent, text, planes } = bench;
+    await within(SOON_MS, agent.setProfile(profileOf({ a: TELL })), 'the first profile');
+    assert.is(await text('a'), 'a  /');
+    await within(SOON_MS, agent.setProfile(profileOf({ b: TELL })), 'the second profile');
+    assert.is(await text('b'), 'b  /');
+    await planes.restart();
+    assert.is(await text('b'), 'b  /');
+    assert.is(await begun(bench, 'cp-0', 'setPlatformEnvironmentVariables'), 0);
+  });
+});
+
+setting('should set functions whatever becomes of their environments, and try these again', async () => {
+  const profile = profileOf({ a: TELL, b: TELL }, { environments: [{ key: 'STAGE', value: 'prod' }] });
+  await withPlanesAgent({ knobs: { refuseEnvironments: true } }, async bench => {
+    const { agent, text, planes, output } = bench;
+    await within(SOON_MS, agent.setProfile(profile), 'the profile');
+    assert.is(await text('a'), 'a  /');
+    assert.match(output(), 'the control plane refuses the environments');
+    const refused = await begun(bench, 'cp-0', 'setPlatformEnvironmentVariables');
+    await planes.setKnobs({ refuseEnvironments: false });
+    await eventually(
+      'the environments to be sent again',
+      async () => (await begun(bench, 'cp-0', 'setPlatformEnvironmentVariables')) > refused,
+    );
+    await eventually('a worker with them', async () => (await text('b')) === 'b prod /');
+    // the functions are what they were: they are not set again
+    assert.is(await begun(bench, 'cp-0', 'setFunctionProfile'), 1);
+  });
+});
+
 setting('should set services of both types, and take them away again', async () => {
   const services = [
     { name: 'plain', type: 'default', selector: { functionName: 'a' } },

@@ -24,7 +24,7 @@ async function withPlane(body: (watched: Watched) => Promise<void>): Promise<voi
   const server = await listen();
   const events: string[] = [];
   let capacity = deferred();
-  const plane = createPlane('dp-0', server.path, {
+  const plane = createPlane('dp-0', 'dp', server.path, {
     onUp: () => events.push('up'),
     onDown: () => events.push('down'),
     onCapacity: () => capacity.resolve(),
@@ -77,7 +77,7 @@ planes('should be up with its first connection, and down with its last', async (
 
 planes('should stay down when nobody listens, and say so to nobody', async () => {
   const events: string[] = [];
-  const plane = createPlane('dp-0', socketPath(), {
+  const plane = createPlane('dp-0', 'dp', socketPath(), {
     onUp: () => events.push('up'),
     onDown: () => events.push('down'),
     onCapacity: () => events.push('capacity'),

@@ -1,9 +1,10 @@
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Client, connectivityState, credentials, type handleUnaryCall, Metadata, Server } from '@grpc/grpc-js';
+import { Client, connectivityState, credentials, type handleUnaryCall, Metadata, Server, status } from '@grpc/grpc-js';
 import type { Log } from '../../src/log.ts';
 import { DEFAULT_MEMORY, WORKER_DEFAULTS } from '../../src/profile.ts';
 import { ENVIRONMENTS, type Plane } from './data-plane.ts';
+import { KNOBS, type Knobs } from './knobs.ts';
 import type {
   Empty,
   FunctionProfileMessage,
@@ -24,6 +25,8 @@ export interface ControlPlaneOptions {
   workdir: string;
   id: number;
   log: Log;
+  /** Looked at whenever it matters; all as they should be by default. */
+  knobs?: Readonly<Knobs>;
   /**
    * Starts a worker that a function reserves, and resolves when it is ready. Snapshots then count these; without it
    * the doubles of data planes start theirs by themselves.
@@ -46,7 +49,13 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  *
  * @see Noslate contract §1, §2, §6
  */
-export async function startControlPlane({ workdir, id, log, startWorker }: ControlPlaneOptions): Promise<Plane> {
+export async function startControlPlane({
+  workdir,
+  id,
+  log,
+  knobs = KNOBS,
+  startWorker,
+}: ControlPlaneOptions): Promise<Plane> {
   let profiles: readonly FunctionProfileMessage[] | undefined;
   let environments: readonly KeyValuePair[] = [];
   /** Data planes by socket name; those connected have been told. */
@@ -169,7 +178,11 @@ export async function startControlPlane({ workdir, id, log, startWorker }: Contr
   ): handleUnaryCall<Request, Response> {
     return async (call, done) => {
       listener.begin(call, name);
-      done(null, await answer(call.request));
+      try {
+        done(null, await answer(call.request));
+      } catch (error) {
+        done({ code: status.UNKNOWN, details: (error as Error).message });
+      }
     };
   }
 
@@ -189,8 +202,9 @@ export async function startControlPlane({ workdir, id, log, startWorker }: Contr
     })),
     setPlatformEnvironmentVariables: unary<SetPlatformEnvironmentVariablesRequest, SetResponse>(
       'setPlatformEnvironmentVariables',
-      async ({ envs = [] }) => {
-        environments = envs.map(({ key = '', value = '' }) => ({ key, value }));
+      async ({ envs }) => {
+        if (knobs.refuseEnvironments) throw new Error('told to refuse environments');
+        environments = toMap(envs);
         await tellAll();
         return { set: true };
       },
@@ -218,6 +232,15 @@ export async function startControlPlane({ workdir, id, log, startWorker }: Contr
       for (const client of clients.values()) client.close();
     },
   };
+}
+
+/** As Noslate's `pairsToMap`: of several with one key the last counts, and it does not expect that an empty list is absent. */
+function toMap(pairs: KeyValuePair[] | undefined): KeyValuePair[] {
+  const map = (pairs as KeyValuePair[]).reduce<Record<string, string>>((all, { key = '', value = '' }) => {
+    all[key] = value;
+    return all;
+  }, {});
+  return Object.entries(map).map(([key, value]) => ({ key, value }));
 }
 
 function count(counts: ReadonlyMap<string, number>, name: string): number {

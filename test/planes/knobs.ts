@@ -1,4 +1,4 @@
-/** How a data plane misbehaves. All of it can be changed while it runs; times count from its start. */
+/** How planes misbehave. All of it can be changed while it runs; times count from its start. */
 export interface Knobs {
   /** ms until its socket is there. Read at start. */
   lateSocketMs: number;
@@ -10,13 +10,16 @@ export interface Knobs {
   heedBackpressure: boolean;
   /** `checkHealth` says that the circuit breaker is open. */
   unhealthy: boolean;
+  /** The control plane answers environments with an error. */
+  refuseEnvironments: boolean;
 }
 
-/** As a real data plane that is up. */
+/** As real planes that are up. */
 export const KNOBS: Readonly<Knobs> = {
   lateSocketMs: 0,
   lateProfilesMs: 0,
   slowReaderMs: 0,
   heedBackpressure: false,
   unhealthy: false,
+  refuseEnvironments: false,
 };

@@ -49,7 +49,7 @@ async function start(name: string): Promise<void> {
   const id = Number(name.slice(name.indexOf('-') + 1));
   const plane = name.startsWith('dp')
     ? await startDataPlane({ workdir, id, log, knobs })
-    : await startControlPlane({ workdir, id, log });
+    : await startControlPlane({ workdir, id, log, knobs });
   planes.set(name, plane);
 }
 

@@ -27,6 +27,8 @@ export class Planes {
   gate: Promise<void> = Promise.resolve();
   /** Fails the next call of the control plane. */
   failure: Error | undefined;
+  /** Fails every call of the control plane that sets environments. */
+  refusesEnvironments = false;
   /** The data plane has not got its profiles back. */
   isForgetful = false;
   /** Calls that found it so. */
@@ -100,6 +102,9 @@ export class Planes {
   async setPlatformEnvironmentVariables(environments: readonly KeyValuePair[]): Promise<void> {
     this.received.push(`environments ${environments.map(({ key, value }) => `${key}=${value}`)}`);
     this.#fail();
+    // on its way an empty list becomes none at all
+    if (environments.length === 0) throw toRpcError(2, "Cannot read properties of undefined (reading 'reduce')");
+    if (this.refusesEnvironments) throw toRpcError(2, 'told to refuse environments');
     this.#environments = environments;
   }
 
@@ -169,6 +174,7 @@ export class Planes {
       refused: 0,
       isForgetful: false,
       failure: undefined,
+      refusesEnvironments: false,
       gate: Promise.resolve(),
     });
     this.firstConnectionTimeout = 10_000;
@@ -180,4 +186,9 @@ export class Planes {
     this.failure = undefined;
     if (failure !== undefined) throw failure;
   }
+}
+
+/** gRPC's own error for a status that a plane has answered with. */
+export function toRpcError(code: number, details: string): Error {
+  return Object.assign(new Error(`${code} STATUS: ${details}`), { code, details, metadata: {} });
 }

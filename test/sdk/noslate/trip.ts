@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import type { RuntimeRequest } from '../../planes/runtime.ts';
-import type { Planes } from './planes.ts';
+import { type Planes, toRpcError } from './planes.ts';
 
 const LARGEST_MESSAGE = 10 * 1024 * 1024;
 
@@ -102,8 +102,7 @@ export class Trip {
   /** Ends the call with gRPC's own error. Nothing tells the function. */
   break(code: number, details: string): void {
     if (!this.#close()) return;
-    const error = Object.assign(new Error(`${code} STATUS: ${details}`), { code, details, metadata: {} });
-    setImmediate(() => this.#fail(error));
+    setImmediate(() => this.#fail(toRpcError(code, details)));
   }
 
   async #invoke(
