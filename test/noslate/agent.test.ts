@@ -664,6 +664,11 @@ failing('should have the code of the table: a lack of workers, and time', async 
       const fast = call('fast');
       const gone = call('gone');
       await eventually('three calls', async () => (await planes.counters('dp-0')).streams === 3);
+      // before its worker is there, it would be among those that fail fast
+      for (const name of ['fast', 'gone']) {
+        const worker = new RegExp(`"worker ready","function":"${name}"`);
+        await eventually(`a worker of ${name}`, async () => worker.test(planes.output()));
+      }
       // a plane that is slow to say so is cut off: TIMEOUT
       await eventually('the end of the queue', async () => (await call('wait', 300)) === 'QUEUE_TIMEOUT');
       await eventually('no worker', async () => (await call('fast', 300)) === 'NO_WORKER');

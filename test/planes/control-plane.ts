@@ -1,24 +1,42 @@
 import { readdirSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { Client, connectivityState, credentials, type handleUnaryCall, Metadata, Server, status } from '@grpc/grpc-js';
+import {
+  Client,
+  connectivityState,
+  credentials,
+  type handleUnaryCall,
+  Metadata,
+  Server,
+  type ServiceDefinition,
+  status,
+} from '@grpc/grpc-js';
 import type { Log } from '../../src/log.ts';
-import { DEFAULT_MEMORY, WORKER_DEFAULTS } from '../../src/profile.ts';
-import { ENVIRONMENTS, type Plane } from './data-plane.ts';
+import { DEFAULT_MEMORY, type FunctionProfile, WORKER_DEFAULTS } from '../../src/profile.ts';
+import type { Report } from './broker.ts';
+import type { Plane } from './data-plane.ts';
 import { KNOBS, type Knobs } from './knobs.ts';
 import type {
+  ContainerStatusReport,
   Empty,
   FunctionProfileMessage,
   GetFunctionProfileResponse,
+  HostRequest,
   KeyValuePair,
   PlaneHealthyResponse,
+  RegisterWorkerCredentialRequest,
+  RequestQueueingBroadcast,
+  RunRequest,
+  RunResponse,
   SetFunctionProfileRequest,
   SetPlatformEnvironmentVariablesRequest,
   SetResponse,
+  StartWorkerFastFailRequest,
+  SubscriptionChunk,
   WorkerStatsSnapshotResponse,
-  WorkerTrafficStatsResponse,
 } from './messages.ts';
-import { CONTROL_PLANE, DATA_PLANE, HOST, method, SERVER_OPTIONS, socketFile } from './protocol.ts';
-import { connectHost, type Listener, listen } from './server.ts';
+import { CONTROL_PLANE, DATA_PLANE, decode, HOST, method, SERVER_OPTIONS, socketFile, TURF } from './protocol.ts';
+import { createScaler, type Place } from './scaler.ts';
+import { createHost, type Listener, listen } from './server.ts';
 
 export interface ControlPlaneOptions {
   /** The socket is `<workdir>/socks/cp-<id>.sock`. */
@@ -28,8 +46,8 @@ export interface ControlPlaneOptions {
   /** Looked at whenever it matters; all as they should be by default. */
   knobs?: Readonly<Knobs>;
   /**
-   * Starts a worker that a function reserves, and resolves when it is ready. Snapshots then count these; without it
-   * the doubles of data planes start theirs by themselves.
+   * Starts a worker that a function reserves, and resolves when it is ready. Snapshots then count these, and the
+   * doubles of data planes start none before a call waits for one.
    */
   startWorker?: (profile: FunctionProfileMessage) => Promise<void>;
 }
@@ -45,7 +63,7 @@ const DAY_MS = 24 * 60 * 60 * 1000;
  * Starts a double of Noslate's control plane, which serves once it is connected to a first data plane, and
  * resolves when its socket accepts. It follows every data plane whose socket it finds, and tells each the
  * function profiles when they are set and whenever it connects; one to which nothing was ever set, as after
- * its own restart, tells nothing.
+ * its own restart, tells nothing. It starts workers as the data planes' queues and the profiles ask for.
  *
  * @see Noslate contract §1, §2, §6
  */
@@ -57,12 +75,15 @@ export async function startControlPlane({
   startWorker,
 }: ControlPlaneOptions): Promise<Plane> {
   let profiles: readonly FunctionProfileMessage[] | undefined;
-  let environments: readonly KeyValuePair[] = [];
   /** Data planes by socket name; those connected have been told. */
   const clients = new Map<string, Client>();
   const connected = new Set<Client>();
+  const scaler = createScaler(log, places => {
+    const wanted = places.find(({ name }) => name === knobs.placeOn);
+    return wanted ?? places[Math.floor(Math.random() * places.length)];
+  });
   let isClosed = false;
-  /** Workers that we have started, and those of them that are ready, by function. */
+  /** Workers that `startWorker` has begun to start, and those of them that are ready, by function. */
   const begun = new Map<string, number>();
   const ready = new Map<string, number>();
   let onFirst: () => void = () => {};
@@ -74,33 +95,51 @@ export async function startControlPlane({
   /** Sends the profiles to a data plane; a failure is logged, for `set` is true whatever happens. */
   async function tell(client: Client): Promise<void> {
     if (profiles === undefined) return;
-    const metadata = new Metadata();
-    metadata.set(ENVIRONMENTS, Buffer.from(JSON.stringify(environments)));
-    const told = startWorker === undefined ? profiles : profiles.map(withoutReserved);
-    const request: SetFunctionProfileRequest = { profiles: [...told], mode: 'IMMEDIATELY' };
     try {
-      await callDataPlane<SetFunctionProfileRequest, SetResponse>(client, 'setFunctionProfile', request, metadata);
+      const request: SetFunctionProfileRequest = { profiles: [...profiles], mode: 'IMMEDIATELY' };
+      await callDataPlane<SetFunctionProfileRequest, SetResponse>(client, 'setFunctionProfile', request);
     } catch (error) {
       if (!isClosed) log.warn('function profiles not sent', { error });
     }
   }
 
-  const tellAll = async (): Promise<void> => {
-    await Promise.all([...connected].map(tell));
-  };
-
   /** Connects, tells, waits until the connection is lost, and so on. */
-  async function follow(client: Client): Promise<void> {
+  async function follow(name: string, client: Client): Promise<void> {
+    const place = placeOf(name, client);
     while (!isClosed) {
       const isReady = await new Promise<boolean>(done =>
         client.waitForReady(Date.now() + DAY_MS, error => done(error === undefined)),
       );
       if (!isReady) continue;
+      subscribe(client, place);
       connected.add(client);
       await tell(client);
+      scaler.add(place);
       onFirst();
       await new Promise(done => client.getChannel().watchConnectivityState(connectivityState.READY, Infinity, done));
       connected.delete(client);
+      scaler.delete(place);
+    }
+  }
+
+  /** Hears of queues and workers. */
+  function subscribe(client: Client, place: Place): void {
+    const { path, requestSerialize, responseDeserialize } = method<HostRequest, SubscriptionChunk>(HOST, 'connect');
+    const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+    call.on('error', () => {});
+    call.on('data', ({ events = [] }: SubscriptionChunk) => {
+      for (const { data: { typeUrl = '', data = Buffer.alloc(0) } = {} } of events) {
+        if (typeUrl === 'noslated.data.RequestQueueingBroadcast') {
+          const { name = '', queuedRequestCount = 0 } = decode<RequestQueueingBroadcast>(typeUrl, data);
+          scaler.onQueueing(place, name, queuedRequestCount);
+        } else if (typeUrl === 'noslated.data.ContainerStatusReport') {
+          const { functionName = '', name = '', event } = decode<ContainerStatusReport>(typeUrl, data);
+          scaler.onReport(functionName, name, event as Report);
+        }
+      }
+    });
+    for (const eventName of ['requestQueueing', 'containerStatusReport']) {
+      call.write({ type: 1, subscription: { eventName, subscribe: true } });
     }
   }
 
@@ -113,63 +152,63 @@ export async function startControlPlane({
         'grpc.max_reconnect_backoff_ms': MAX_BACKOFF_MS,
       });
       clients.set(file, client);
-      follow(client);
+      follow(file, client);
     }
   }
 
-  /** Active workers by function, over all data planes. */
-  async function countWorkers(): Promise<Map<string, number>> {
-    const counts = new Map<string, number>();
-    const answers = await Promise.allSettled(
-      [...connected].map(client =>
-        callDataPlane<Empty, WorkerTrafficStatsResponse>(client, 'getWorkerTrafficStats', {}, new Metadata()),
-      ),
-    );
-    for (const answer of answers) {
-      if (answer.status === 'rejected') continue;
-      for (const { functionName = '', workers = [] } of answer.value.brokers ?? [])
-        counts.set(functionName, count(counts, functionName) + workers.length);
-    }
-    return counts;
-  }
-
-  async function startReserved(): Promise<void> {
+  async function startReserved(start: NonNullable<typeof startWorker>): Promise<void> {
     for (const profile of profiles ?? []) {
       const { name = '', worker } = profile;
-      while (startWorker !== undefined && count(begun, name) < (worker?.reservationCount ?? 0)) {
+      while (count(begun, name) < (worker?.reservationCount ?? 0)) {
         begun.set(name, count(begun, name) + 1);
-        await startWorker(profile);
+        await start(profile);
         ready.set(name, count(ready, name) + 1);
       }
     }
   }
 
   /** As Noslate, it knows of brokers only once they have a worker. */
-  async function snapshot(): Promise<WorkerStatsSnapshotResponse> {
-    const counts = startWorker === undefined ? await countWorkers() : ready;
+  function snapshot(): WorkerStatsSnapshotResponse {
     const brokers: WorkerStatsSnapshotResponse['brokers'] = [];
     for (const profile of (profiles ?? []).map(withDefaults)) {
       const { name = '' } = profile;
-      const activeWorkerCount = count(counts, name);
-      if (activeWorkerCount === 0) continue;
-      const workers = Array.from({ length: activeWorkerCount }, (_, i) => ({
-        name: `${name}-${i + 1}`,
-        credential: `${name}-${i + 1}`,
-        registerTime: startedAt,
-        pid: process.pid,
-        data: { activeRequestCount: 0, trafficOff: false },
-      }));
+      const own = Array.from({ length: count(ready, name) }, (_, i) => ({ name: `${name}-own-${i}`, isActive: true }));
+      const workers = [...own, ...scaler.workers(name)];
+      if (workers.length === 0) continue;
+      const activeWorkerCount = workers.filter(({ isActive }) => isActive).length;
       brokers.push({
         name,
         inspector: false,
         redundantTimes: 0,
-        initiatingWorkerCount: 0,
+        initiatingWorkerCount: workers.length - activeWorkerCount,
         activeWorkerCount,
         profile,
-        workers,
+        workers: workers.map(worker => ({
+          name: worker.name,
+          credential: worker.name,
+          registerTime: startedAt,
+          pid: process.pid,
+          data: { activeRequestCount: 0, trafficOff: false },
+        })),
       });
     }
     return { brokers };
+  }
+
+  /** Of several with one name the last counts. Those that lose workers make it wait, before any is started. */
+  async function setFunctionProfile(list: readonly FunctionProfileMessage[]): Promise<void> {
+    const next = [...new Map(list.map(item => [item.name, item])).values()];
+    const isReplacing = (profiles ?? []).some(old => !next.some(item => JSON.stringify(item) === JSON.stringify(old)));
+    profiles = next;
+    if (isReplacing) {
+      scaler.setFunctionProfile([]);
+      await new Promise(done => setTimeout(done, knobs.replaceMs));
+    }
+    await Promise.all([...connected].map(tell));
+    scaler.setFunctionProfile(next.map(startWorker === undefined ? toReserving : withoutReserved));
+    if (startWorker !== undefined) {
+      startReserved(startWorker).catch((error: unknown) => log.error('worker not started', { error }));
+    }
   }
 
   function unary<Request, Response>(
@@ -187,14 +226,12 @@ export async function startControlPlane({
   }
 
   const startedAt = Date.now();
+  const host = createHost();
   const server = new Server(SERVER_OPTIONS);
-  server.addService(HOST, { connect: connectHost });
+  server.addService(HOST, { connect: host.connect });
   server.addService(CONTROL_PLANE, {
     setFunctionProfile: unary<SetFunctionProfileRequest, SetResponse>('setFunctionProfile', async request => {
-      // of several with one name the last counts
-      profiles = [...new Map((request.profiles ?? []).map(item => [item.name, item])).values()];
-      await tellAll();
-      startReserved().catch((error: unknown) => log.error('worker not started', { error }));
+      await setFunctionProfile(request.profiles ?? []);
       return { set: true };
     }),
     getFunctionProfile: unary<Empty, GetFunctionProfileResponse>('getFunctionProfile', () => ({
@@ -202,10 +239,9 @@ export async function startControlPlane({
     })),
     setPlatformEnvironmentVariables: unary<SetPlatformEnvironmentVariablesRequest, SetResponse>(
       'setPlatformEnvironmentVariables',
-      async ({ envs }) => {
+      ({ envs }) => {
         if (knobs.refuseEnvironments) throw new Error('told to refuse environments');
-        environments = toMap(envs);
-        await tellAll();
+        scaler.setEnvironments(toMap(envs));
         return { set: true };
       },
     ),
@@ -228,14 +264,35 @@ export async function startControlPlane({
     async close() {
       isClosed = true;
       clearInterval(looking);
+      scaler.close();
       listener.close();
       for (const client of clients.values()) client.close();
     },
   };
 }
 
+/** A data plane behind its socket. */
+function placeOf(name: string, client: Client): Place {
+  return {
+    name,
+    async register(funcName, processName) {
+      const request = { funcName, processName, credential: processName, inspect: false };
+      await callDataPlane<RegisterWorkerCredentialRequest, Empty>(client, 'registerWorkerCredential', request);
+    },
+    async start(funcName, processName, environments) {
+      const request = { funcName, processName, environments: [...environments] };
+      const { failure } = await call<RunRequest, RunResponse>(client, TURF, 'run', request);
+      if (failure !== undefined) throw new Error(failure);
+    },
+    async failQueue(funcName, message, fatal) {
+      const request = { funcName, inspect: false, message, fatal };
+      await callDataPlane<StartWorkerFastFailRequest, Empty>(client, 'startWorkerFastFail', request);
+    },
+  };
+}
+
 /** As Noslate's `pairsToMap`: of several with one key the last counts, and it does not expect that an empty list is absent. */
-function toMap(pairs: KeyValuePair[] | undefined): KeyValuePair[] {
+function toMap(pairs: KeyValuePair[] | undefined): Required<KeyValuePair>[] {
   const map = (pairs as KeyValuePair[]).reduce<Record<string, string>>((all, { key = '', value = '' }) => {
     all[key] = value;
     return all;
@@ -247,20 +304,30 @@ function count(counts: ReadonlyMap<string, number>, name: string): number {
   return counts.get(name) ?? 0;
 }
 
-function withoutReserved(profile: FunctionProfileMessage): FunctionProfileMessage {
-  return { ...profile, worker: { ...profile.worker, reservationCount: 0 } };
+/** What a scaler needs of a profile. */
+function toReserving({ name = '', worker = {} }: FunctionProfileMessage): Pick<FunctionProfile, 'name' | 'worker'> {
+  return { name, worker: worker as NonNullable<FunctionProfile['worker']> };
 }
 
-function callDataPlane<Request, Response>(
+function withoutReserved(profile: FunctionProfileMessage): Pick<FunctionProfile, 'name' | 'worker'> {
+  return toReserving({ ...profile, worker: { ...profile.worker, reservationCount: 0 } });
+}
+
+function callDataPlane<Request, Response>(client: Client, name: string, request: Request): Promise<Response> {
+  return call(client, DATA_PLANE, name, request);
+}
+
+function call<Request, Response>(
   client: Client,
+  service: ServiceDefinition,
   name: string,
   request: Request,
-  metadata: Metadata,
 ): Promise<Response> {
-  const { path, requestSerialize, responseDeserialize } = method<Request, Response>(DATA_PLANE, name);
+  const { path, requestSerialize, responseDeserialize } = method<Request, Response>(service, name);
   return new Promise((done, fail) => {
-    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, metadata, (error, response) => {
-      if (error !== null || response === undefined) fail(error);
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, new Metadata(), (error, response) => {
+      // what the data plane said, without gRPC's own words
+      if (error !== null || response === undefined) fail(new Error(error?.details));
       else done(response);
     });
   });

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
-import { type handleUnaryCall, Server } from '@grpc/grpc-js';
+import { type handleUnaryCall, Server, status } from '@grpc/grpc-js';
 import type { TriggerResponse } from '../../src/agent.ts';
 import type { Log } from '../../src/log.ts';
 import type { FunctionProfile, KeyValuePair as Variable } from '../../src/profile.ts';
-import type { NoslateError } from './errors.ts';
+import { type NoslateError, planeError, turfError } from './errors.ts';
 import type { Knobs } from './knobs.ts';
 import type {
   Empty,
@@ -13,19 +13,20 @@ import type {
   InvokeRequest,
   KeyValuePair,
   PlaneHealthyResponse,
+  RegisterWorkerCredentialRequest,
+  RunRequest,
+  RunResponse,
   ServiceProfilesAccessor,
   SetFunctionProfileRequest,
   SetResponse,
+  StartWorkerFastFailRequest,
   UseInspectorRequest,
   WorkerTrafficStatsResponse,
 } from './messages.ts';
-import { DATA_PLANE, HOST, PUSH_SERVER, SERVER_OPTIONS, socketFile } from './protocol.ts';
-import { createRuntime, type RuntimeRequest, type Service } from './runtime.ts';
+import { DATA_PLANE, HOST, PUSH_SERVER, SERVER_OPTIONS, socketFile, TURF } from './protocol.ts';
+import { createDataFlow, type RuntimeRequest, type Service } from './runtime.ts';
 import { type InvokeCall, scriptOf } from './scripts.ts';
-import { type Counters, connectHost, type Listener, listen } from './server.ts';
-
-/** Metadata key under which the control plane's double sends the platform's environments along. */
-export const ENVIRONMENTS = 'environments-bin';
+import { type Counters, createHost, type Listener, listen } from './server.ts';
 
 /** Time for an answer, ms, when a request names no deadline. */
 const DEFAULT_TIMEOUT_MS = 10_000;
@@ -55,24 +56,33 @@ export interface Plane {
  * @see Noslate contract §2, "invoke, frame by frame"
  */
 export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptions): Promise<Plane> {
-  const runtime = createRuntime(log);
-  const functions = new Set<string>();
+  const host = createHost();
+  const runtime = createDataFlow(log, {
+    onQueueing: (name, queuedRequestCount, requestId) =>
+      host.broadcast('requestQueueing', 'noslated.data.RequestQueueingBroadcast', {
+        name,
+        isInspect: false,
+        queuedRequestCount,
+        requestId,
+        timestamp: Date.now(),
+      }),
+    onReport: (functionName, name, event) =>
+      host.broadcast('containerStatusReport', 'noslated.data.ContainerStatusReport', {
+        functionName,
+        isInspector: false,
+        event,
+        name,
+      }),
+  });
   let services: FunctionService[] = [];
   let startedAt = Date.now();
   let lastSet = 0;
   let listener: Listener;
 
-  async function setFunctionProfile(profiles: FunctionProfile[], environments: Variable[]): Promise<void> {
+  async function setFunctionProfile(profiles: FunctionProfile[]): Promise<void> {
     const set = ++lastSet;
     while (Date.now() < startedAt + knobs.lateProfilesMs) await new Promise(done => setTimeout(done, LATE_MS));
-    if (set !== lastSet) return;
-    functions.clear();
-    for (const { name } of profiles) functions.add(name);
-    try {
-      await runtime.setFunctionProfile(profiles, environments);
-    } catch (error) {
-      log.error('function profiles not set', { error });
-    }
+    if (set === lastSet) runtime.setFunctionProfile(profiles);
   }
 
   function invoke(method: 'invoke' | 'invokeService'): (call: InvokeCall) => void {
@@ -135,15 +145,18 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
     };
   }
 
-  /** A unary method that cannot fail. */
   function unary<Request, Response>(
     name: string,
-    answer: (request: Request, environments: Variable[]) => Response,
+    answer: (request: Request) => Response | Promise<Response>,
   ): handleUnaryCall<Request, Response> {
-    return (call, done) => {
+    return async (call, done) => {
       listener.begin(call, name);
-      const sent = call.metadata.get(ENVIRONMENTS)[0];
-      done(null, answer(call.request, sent === undefined ? [] : JSON.parse(String(sent))));
+      try {
+        done(null, await answer(call.request));
+      } catch (error) {
+        const { message, code = status.UNKNOWN } = error as NoslateError;
+        done({ code, details: message });
+      }
     };
   }
 
@@ -152,16 +165,13 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
     // MB per session; with more than that unread by the client, its new streams are refused
     'grpc-node.max_session_memory': 10,
   });
-  server.addService(HOST, { connect: connectHost });
+  server.addService(HOST, { connect: host.connect });
   server.addService(PUSH_SERVER, { invoke: invoke('invoke'), invokeService: invoke('invokeService') });
   server.addService(DATA_PLANE, {
-    setFunctionProfile: unary<SetFunctionProfileRequest, SetResponse>(
-      'setFunctionProfile',
-      ({ profiles = [] }, environments) => {
-        setFunctionProfile(profiles.map(toProfile), environments);
-        return { set: true };
-      },
-    ),
+    setFunctionProfile: unary<SetFunctionProfileRequest, SetResponse>('setFunctionProfile', ({ profiles = [] }) => {
+      setFunctionProfile(profiles.map(toProfile));
+      return { set: true };
+    }),
     setServiceProfiles: unary<ServiceProfilesAccessor, Empty>('setServiceProfiles', ({ profiles = [] }) => {
       services = profiles;
       runtime.setServiceProfiles(profiles.map(toService));
@@ -175,16 +185,36 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
       reason: knobs.unhealthy ? 'Circuit Breaker Enabled' : '',
     })),
     getWorkerTrafficStats: unary<Empty, WorkerTrafficStatsResponse>('getWorkerTrafficStats', () => ({
-      brokers: [...functions].map(functionName => ({
-        functionName,
-        inspector: false,
-        workers: Array.from({ length: runtime.activeWorkers(functionName) }, (_, i) => ({
-          name: `${functionName}-${i + 1}`,
-          activeRequestCount: 0,
-        })),
-        concurrency: 0,
-      })),
+      brokers: runtime.stats().map(broker => ({ ...broker, inspector: false })),
     })),
+    registerWorkerCredential: unary<RegisterWorkerCredentialRequest, Empty>(
+      'registerWorkerCredential',
+      ({ funcName = '', processName = '' }) => {
+        runtime.register(funcName, processName);
+        return {};
+      },
+    ),
+    startWorkerFastFail: unary<StartWorkerFastFailRequest, Empty>(
+      'startWorkerFastFail',
+      ({ funcName, inspect, message = '', fatal = false }) => {
+        if (funcName === undefined || funcName === '' || inspect === undefined) {
+          throw planeError('assertion failed', status.INVALID_ARGUMENT);
+        }
+        runtime.failQueue(funcName, message, fatal);
+        return {};
+      },
+    ),
+  });
+  server.addService(TURF, {
+    run: unary<RunRequest, RunResponse>('run', async ({ funcName = '', processName = '', environments = [] }) => {
+      if (knobs.noBinary) return { failure: turfError().message };
+      try {
+        await runtime.start(funcName, processName, environments.map(toVariable));
+        return {};
+      } catch (error) {
+        return { failure: (error as Error).message };
+      }
+    }),
   });
 
   if (knobs.lateSocketMs > 0) await new Promise(done => setTimeout(done, knobs.lateSocketMs));
@@ -251,6 +281,10 @@ function toMessage({ name, message, stack = '', peerStack, operation, code }: No
     ...(operation === undefined ? {} : { operation }),
     ...(code === undefined ? {} : { code }),
   };
+}
+
+function toVariable({ key = '', value = '' }: KeyValuePair): Variable {
+  return { key, value };
 }
 
 /** The planes check no profile: what is missing in one is empty, and fails when it is used. */

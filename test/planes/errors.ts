@@ -57,9 +57,9 @@ export function errorBeforeHead(reason: unknown, { name, runtime, requestId, dea
         `Failed to ensure (or download) code: ${cause instanceof Error ? cause.stack : `Error: ${cause}`}`,
       );
     case 'INITIALIZER_FAILED':
-      return internalError(`Worker(${name}-1, status 3) stopped unexpected after start.`);
+      return internalError(new Error(`Worker(${name}-1, status 3) stopped unexpected after start.`));
     case 'INITIALIZER_TIMEOUT':
-      return internalError(`Worker(${name}-1) initialization timeout.`);
+      return internalError(new Error(`Worker(${name}-1) initialization timeout.`));
     case 'INVALID_RUNTIME':
       return planeError(`Invalid runtime ${runtime}`);
     case 'FUNCTION_FAILED': {
@@ -90,7 +90,13 @@ export function sessionClosed(): NoslateError {
   return triggerError(4, 'CONNECTION_RESET', 'Session closed');
 }
 
-/** The data plane writes its own stack into the message. */
-function internalError(text: string): NoslateError {
-  return planeError(`Internal error: ${new Error(text).stack}`);
+/** What the control plane says of a worker that could not be started: the error's stack is in the message. */
+export function internalError({ stack }: Error): NoslateError {
+  return planeError(`Internal error: ${stack}`);
+}
+
+/** What turfd says when there is no binary of the runtime. */
+export function turfError(): NoslateError {
+  const error = new Error('Turf response with non-zero code(-2)');
+  return internalError(Object.assign(error, { stack: `Turf${error.stack}` }));
 }

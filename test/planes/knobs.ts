@@ -12,6 +12,12 @@ export interface Knobs {
   unhealthy: boolean;
   /** The control plane answers environments with an error. */
   refuseEnvironments: boolean;
+  /** The data plane on which it puts every worker, as long as that is there; a random one if it is empty. */
+  placeOn: string;
+  /** ms that it takes over functions of which one has changed or is gone: 3 s on real planes. */
+  replaceMs: number;
+  /** turfd finds no binary of the runtime. */
+  noBinary: boolean;
 }
 
 /** As real planes that are up. */
@@ -22,4 +28,7 @@ export const KNOBS: Readonly<Knobs> = {
   heedBackpressure: false,
   unhealthy: false,
   refuseEnvironments: false,
+  placeOn: '',
+  replaceMs: 0,
+  noBinary: false,
 };

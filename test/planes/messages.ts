@@ -151,6 +151,48 @@ export interface WorkerStatsSnapshotResponse {
   }[];
 }
 
+export interface RegisterWorkerCredentialRequest {
+  funcName?: string;
+  processName?: string;
+  credential?: string;
+  inspect?: boolean;
+}
+
+export interface StartWorkerFastFailRequest {
+  type?: string;
+  funcName?: string;
+  inspect?: boolean;
+  message?: string;
+  stack?: string;
+  fatal?: boolean;
+}
+
+export interface RequestQueueingBroadcast {
+  name?: string;
+  isInspect?: boolean;
+  queuedRequestCount?: number;
+  requestId?: string;
+  timestamp?: number;
+}
+
+export interface ContainerStatusReport {
+  functionName?: string;
+  isInspector?: boolean;
+  event?: string;
+  name?: string;
+}
+
+/** The doubles' own. */
+export interface RunRequest {
+  funcName?: string;
+  processName?: string;
+  environments?: KeyValuePair[];
+}
+
+export interface RunResponse {
+  failure?: string;
+}
+
 export interface HostRequest {
   /** 1 SUBSCRIBE, 2 LIVENESS_PROBE. */
   type?: number;

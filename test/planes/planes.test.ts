@@ -713,28 +713,101 @@ control('should give profiles back with the defaults of Noslate', async () => {
   });
 });
 
-control('should count the reserved workers of all data planes, and pass environments on', async () => {
-  const source = 'exports.handler = async (ctx, req, res) => { res.end(process.env.STAGE); };';
-  await withPeer({ functions: { warm: source }, dataPlanes: [0, 1] }, async ({ unary, setProfiles, profile, run }) => {
-    await unary(CONTROL_PLANE, 'setPlatformEnvironmentVariables', { envs: [{ key: 'STAGE', value: 'prod' }] });
-    await setProfiles(profile('warm', { worker: { reservationCount: 1 } }), profile('cold'));
-    const brokers = async () =>
-      (await unary<WorkerStatsSnapshotResponse>(CONTROL_PLANE, 'getWorkerStatsSnapshot')).brokers;
-    await eventually('the workers', async () => (await brokers())?.[0]?.activeWorkerCount === 2);
-    const [broker, ...others] = (await brokers()) ?? [];
-    assert.is(others.length, 0);
-    assert.equal([broker?.name, broker?.inspector, broker?.initiatingWorkerCount], ['warm', false, 0]);
-    assert.is(broker?.profile?.worker?.reservationCount, 1);
-    assert.equal(broker?.workers?.[0]?.data, { activeRequestCount: 0, trafficOff: false });
-    const stats = await unary<WorkerTrafficStatsResponse>(DATA_PLANE, 'getWorkerTrafficStats');
-    assert.equal(
-      stats.brokers?.map(({ functionName, workers = [] }) => [functionName, workers.length]),
-      [
-        ['warm', 1],
-        ['cold', 0],
-      ],
+control(
+  'should put reserved workers on one data plane or another, count them all, and pass environments on',
+  async () => {
+    const source = 'exports.handler = async (ctx, req, res) => { res.end(process.env.STAGE); };';
+    const options = { functions: { warm: source }, dataPlanes: [0, 1], knobs: { placeOn: 'dp-1' } };
+    await withPeer(options, async ({ planes, unary, setProfiles, profile, run }) => {
+      await unary(CONTROL_PLANE, 'setPlatformEnvironmentVariables', { envs: [{ key: 'STAGE', value: 'prod' }] });
+      await eventually('both data planes', async () => {
+        const counters = await Promise.all(['dp-0', 'dp-1'].map(plane => planes.counters(plane)));
+        return counters.every(({ sessions }) => sessions > 0);
+      });
+      const brokers = async () =>
+        (await unary<WorkerStatsSnapshotResponse>(CONTROL_PLANE, 'getWorkerStatsSnapshot')).brokers;
+      const onFirst = async () =>
+        (await unary<WorkerTrafficStatsResponse>(DATA_PLANE, 'getWorkerTrafficStats')).brokers?.map(
+          ({ functionName, workers = [] }) => [functionName, workers.length],
+        );
+      await setProfiles(profile('warm', { worker: { reservationCount: 1 } }), profile('cold'));
+      await eventually('a worker', async () => (await brokers())?.[0]?.activeWorkerCount === 1);
+      assert.is(await onFirst(), undefined);
+      await planes.setKnobs({ placeOn: 'dp-0' });
+      await setProfiles(profile('warm', { worker: { reservationCount: 2 } }), profile('cold'));
+      await eventually('another', async () => (await brokers())?.[0]?.activeWorkerCount === 2);
+      assert.equal(await onFirst(), [['warm', 1]]);
+      const [broker, ...others] = (await brokers()) ?? [];
+      assert.is(others.length, 0);
+      assert.equal([broker?.name, broker?.inspector, broker?.initiatingWorkerCount], ['warm', false, 0]);
+      assert.is(broker?.profile?.worker?.reservationCount, 2);
+      assert.equal(broker?.workers?.[0]?.data, { activeRequestCount: 0, trafficOff: false });
+      assert.is((await run({ name: 'warm' })).body().toString(), 'prod');
+    });
+  },
+);
+
+control('should refuse an empty list of environments, as it is none at all', async () => {
+  await withPeer({}, async ({ unary }) => {
+    const error = await unary(CONTROL_PLANE, 'setPlatformEnvironmentVariables', { envs: [] }).then(
+      () => undefined,
+      (reason: ServiceError) => reason,
     );
-    assert.is((await run({ name: 'warm' })).body().toString(), 'prod');
+    assert.equal([error?.code, error?.details], [2, "Cannot read properties of undefined (reading 'reduce')"]);
+  });
+});
+
+const HANGS = 'exports.handler = async (ctx, req, res) => { console.log("began " + req.url); };';
+
+control('should take a worker that starts as enough for the queues of all data planes', async () => {
+  const options = { functions: { hangs: HANGS }, dataPlanes: [0, 1], knobs: { placeOn: 'dp-1' } };
+  await withPeer(options, async ({ planes, setProfiles, profile, first, unary }) => {
+    await eventually('both data planes', async () => (await planes.counters('dp-1')).sessions > 0);
+    await setProfiles(profile('hangs', { worker: { maxActivateRequests: 4 } }));
+    const deadline = Date.now() + 3000;
+    const replies = await Promise.all([1, 2, 3].map(() => first({ name: 'hangs', deadline })));
+    assert.equal(
+      replies.map(({ error }) => error?.code),
+      [4, 4, 4],
+    );
+    const { brokers } = await unary<WorkerStatsSnapshotResponse>(CONTROL_PLANE, 'getWorkerStatsSnapshot');
+    assert.is(brokers?.[0]?.activeWorkerCount, 1);
+    assert.not(planes.output().includes('began'));
+  });
+});
+
+control('should run what waits on a data plane without its caller, and reject it when told to', async () => {
+  const options = { functions: { hangs: HANGS }, dataPlanes: [0, 1], knobs: { placeOn: 'dp-1' } };
+  await withPeer(options, async ({ planes, setProfiles, profile, invoke, unary }) => {
+    await eventually('both data planes', async () => (await planes.counters('dp-1')).sessions > 0);
+    await setProfiles(profile('hangs', { worker: { maxActivateRequests: 1 } }));
+    const waits = (url: string) => invoke({ name: 'hangs', url, deadline: Date.now() + TIMEOUT });
+    const queued = async () =>
+      (await unary<WorkerTrafficStatsResponse>(DATA_PLANE, 'getWorkerTrafficStats')).brokers?.[0]?.concurrency;
+    const rejected = waits('/rejected');
+    await eventually('a call to wait', async () => (await queued()) === 1);
+    const told = { funcName: 'hangs', inspect: false, message: 'elsewhere', fatal: true };
+    await unary(DATA_PLANE, 'startWorkerFastFail', told);
+    const { name, message, code } = (await rejected.message(0)).error ?? {};
+    assert.equal([name, message, code], ['Error', 'elsewhere', undefined]);
+    const left = waits('/left');
+    await eventually('a call to wait', async () => (await queued()) === 1);
+    left.call.cancel();
+    await planes.setKnobs({ placeOn: 'dp-0' });
+    waits('/second');
+    await eventually('the one whose caller has gone to run', async () => planes.output().includes('began /left'));
+    assert.not(planes.output().includes('began /rejected'));
+  });
+});
+
+control('should tell of a worker that turfd cannot start, where the call waits', async () => {
+  const environments = [{ key: 'LONG', value: 'x'.repeat(3000) }];
+  await withPeer({ functions: { hello: HELLO } }, async ({ planes, setProfiles, profile, first }) => {
+    await setProfiles(profile('hello', { environments }));
+    const message = async () => (await first({ name: 'hello' })).error?.message ?? '';
+    assert.match(await message(), /^Internal error: Error: read ECONNRESET\n/);
+    await planes.setKnobs({ noBinary: true });
+    assert.match(await message(), /^Internal error: TurfError: Turf response with non-zero code\(-2\)\n/);
   });
 });
 
@@ -779,6 +852,7 @@ restarts('should let warm traffic go on without a control plane, which forgets e
   const functions = { hello: HELLO };
   await withPeer({ functions, separate: true }, async ({ planes, setProfiles, profile, run, unary }) => {
     await setProfiles(profile('hello'));
+    assert.is((await run({ name: 'hello' })).body().toString(), 'hello');
     await planes.kill('SIGKILL', 'cp-0');
     assert.is((await run({ name: 'hello' })).body().toString(), 'hello');
     await planes.restart('cp-0');

@@ -12,7 +12,7 @@ export const SERVER_OPTIONS = {
 } as const;
 
 // neither `defaults` nor `arrays`: what a peer left out must stay out, for it means Noslate's default
-const definitions = loadSync(['noslated.proto', 'data-plane.proto', 'control-plane.proto'], {
+const definitions = loadSync(['noslated.proto', 'data-plane.proto', 'control-plane.proto', 'turf.proto'], {
   includeDirs: [resolve('test/planes')],
   keepCase: true,
   longs: Number,
@@ -26,6 +26,8 @@ export const HOST: ServiceDefinition = service('noslated.Host');
 export const PUSH_SERVER: ServiceDefinition = service('noslated.data.PushServer');
 export const DATA_PLANE: ServiceDefinition = service('noslated.data.DataPlane');
 export const CONTROL_PLANE: ServiceDefinition = service('noslated.control.ControlPlane');
+/** The doubles' own: a data plane's double starts its workers itself. */
+export const TURF: ServiceDefinition = service('doubles.Turf');
 
 /** Encodes a message by its full name, for example `noslated.Any`. */
 export function encode(name: string, message: object): Buffer {
@@ -42,4 +44,9 @@ export function method<Request, Response>(of: ServiceDefinition, name: string): 
 /** Socket of a plane, for example `dp-0`. */
 export function socketFile(workdir: string, plane: string): string {
   return resolve(workdir, 'socks', `${plane}.sock`);
+}
+
+/** Decodes a message by its full name. */
+export function decode<T>(name: string, bytes: Buffer): T {
+  return (definitions[name] as MessageTypeDefinition<object, object>).deserialize(bytes) as T;
 }

@@ -1,13 +1,12 @@
-import { join } from 'node:path';
-import { PassThrough, Readable } from 'node:stream';
-import type { Agent, TriggerResponse } from '../../src/agent.ts';
-import { momentOf } from '../../src/clock.ts';
-import { GatewayError } from '../../src/errors.ts';
+import type { Readable } from 'node:stream';
+import type { TriggerResponse } from '../../src/agent.ts';
 import type { RawHeaders } from '../../src/headers.ts';
-import { createLocalAgent } from '../../src/local/agent.ts';
 import type { Log } from '../../src/log.ts';
-import { EMPTY_PROFILE, type FunctionProfile, type KeyValuePair } from '../../src/profile.ts';
-import { errorAfterHead, errorBeforeHead, type NoslateError, planeError, sessionClosed } from './errors.ts';
+import type { FunctionProfile, KeyValuePair } from '../../src/profile.ts';
+import { type Broker, createBroker, type Report } from './broker.ts';
+import { type NoslateError, planeError } from './errors.ts';
+import { createScaler } from './scaler.ts';
+import { startWorker } from './worker.ts';
 
 /** A service profile, as Noslate's SDK takes it. */
 export interface Service {
@@ -36,13 +35,19 @@ export interface RuntimeRequest {
   signal: AbortSignal;
 }
 
-/** Runs functions as a data plane and its workers would. */
-export interface Runtime {
+/** What a data plane tells the control plane. */
+export interface DataFlowEvents {
+  onQueueing(name: string, queued: number, requestId: string): void;
+  onReport(name: string, worker: string, report: Report): void;
+}
+
+/** Runs functions as a data plane does, on workers that a control plane has it start. */
+export interface DataFlow {
   /**
    * Makes these the functions. One that is gone, or whose code or resources changed, loses its workers at
-   * once, calls in flight included; of other changes new workers hear, and of environments they alone.
+   * once, calls in flight included; of other changes new workers hear.
    */
-  setFunctionProfile(profiles: readonly FunctionProfile[], environments: readonly KeyValuePair[]): Promise<void>;
+  setFunctionProfile(profiles: readonly FunctionProfile[]): void;
   /** Makes these the services. */
   setServiceProfiles(services: readonly Service[]): void;
   /**
@@ -54,93 +59,63 @@ export interface Runtime {
   invoke(name: string, request: RuntimeRequest): Promise<TriggerResponse>;
   /** Runs the function that the service picks. @throws {NoslateError} rejected. */
   invokeService(name: string, request: RuntimeRequest): Promise<TriggerResponse>;
-  /** Workers of a function that are ready. One that was given up for being idle still counts. */
+  /** Expects a worker. @throws {NoslateError} for a function that it does not know. */
+  register(name: string, worker: string): void;
+  /** Starts a worker that is expected, and resolves when it serves. @throws {NoslateError} rejected. */
+  start(name: string, worker: string, environments: readonly KeyValuePair[]): Promise<void>;
+  /** Rejects all requests of a function that wait. @throws {NoslateError} for a function that it does not know. */
+  failQueue(name: string, message: string, isFatal: boolean): void;
+  /** Workers of a function that serve. */
   activeWorkers(name: string): number;
+  /** Of each function for which there was a call or a worker. */
+  stats(): ({ functionName: string } & ReturnType<Broker['stats']>)[];
   /** Ends all workers; calls in flight fail. */
   close(): Promise<void>;
 }
 
-/** One function, on an agent of its own: it can be ended without the others. */
-interface Served {
-  readonly agent: Agent;
-  profile: FunctionProfile;
-  environments: readonly KeyValuePair[];
-  /** Names of its workers. */
-  readonly workers: Set<string>;
-  isClosed: boolean;
-}
-
-/** The product, which is its own worker's script. We may run anywhere below `dist-test`, in any folder. */
-const WORKER_FILE = join(__dirname.slice(0, __dirname.lastIndexOf('dist-test')), 'dist/server.js');
-
-/** Nobody tells a worker that the client has gone. */
-const NEVER = new AbortController().signal;
-
 /**
- * Makes a runtime on our local agent. What it cannot do as Noslate does: aworker, rate limits and memory
- * pools; and at its deadline a call's worker hears of it, which on Noslate it does not.
+ * Makes a data plane's inside on local agents. What it cannot do as Noslate does: aworker, rate limits, round-robin
+ * and memory pools; and at its deadline a call's worker hears of it, which on Noslate it does not.
  *
  * @param log - gets what functions print.
- * @see Noslate contract §3, §5, §11
+ * @see Noslate contract §3, §5, §6, §11
  */
-export function createRuntime(log: Log): Runtime {
-  const functions = new Map<string, Served>();
+export function createDataFlow(log: Log, events: DataFlowEvents): DataFlow {
+  let profiles = new Map<string, FunctionProfile>();
+  const brokers = new Map<string, Broker>();
   let services: readonly Service[] = [];
 
-  async function serve(profile: FunctionProfile, environments: readonly KeyValuePair[]): Promise<void> {
-    const { name } = profile;
-    let served = functions.get(name);
-    if (served !== undefined && needsNewWorkers(served.profile, profile)) {
-      end(served);
-      served = undefined;
-    }
-    if (served === undefined) {
-      const workers = new Set<string>();
-      const agent = createLocalAgent(WORKER_FILE, noteWorkers(log, workers));
-      served = { agent, profile, environments, workers, isClosed: false };
-      functions.set(name, served);
-    } else {
-      const hasWorkers = served.workers.size > 0 || (served.profile.worker?.reservationCount ?? 0) > 0;
-      const seen = hasWorkers ? served.environments : environments;
-      if (equal([served.profile, served.environments], [profile, seen])) return;
-      Object.assign(served, { profile, environments: seen });
-      served.workers.clear();
-    }
-    await served.agent.setProfile({ ...EMPTY_PROFILE, functions: [profile], environments: served.environments });
-  }
-
-  function end(served: Served): Promise<void> {
-    served.isClosed = true;
-    return served.agent.close();
+  function brokerOf(name: string): Broker {
+    const known = brokers.get(name);
+    if (known !== undefined) return known;
+    const profile = profiles.get(name);
+    if (profile === undefined) throw planeError(`No function named ${name} registered in this node.`, 5);
+    const broker = createBroker(profile, {
+      onQueueing: (queued, requestId) => events.onQueueing(name, queued, requestId),
+      onReport: (worker, report) => events.onReport(name, worker, report),
+    });
+    brokers.set(name, broker);
+    return broker;
   }
 
   async function invoke(name: string, request: RuntimeRequest): Promise<TriggerResponse> {
-    const { body, signal, ...call } = request;
-    const served = functions.get(name);
-    const failed = { name, runtime: served?.profile.runtime ?? '', ...call };
-    if (served === undefined) throw errorBeforeHead(new GatewayError('FUNCTION_NOT_FOUND', ''), failed);
-
-    const answer = served.agent
-      .invoke(name, body, { ...call, deadline: momentOf(call.deadline), signal: NEVER })
-      .then(toDroppable);
+    const answer = brokerOf(name).invoke(request);
     try {
-      return await unlessAborted(answer, signal);
+      return await unlessAborted(answer, request.signal);
     } catch (error) {
-      if (error === signal.reason) throw planeError('Call cancelled', 1);
-      if (isUndefinedRejection(error)) return { status: 200, headers: [], body: Readable.from([]) };
-      throw served.isClosed ? sessionClosed() : errorBeforeHead(error, failed);
+      throw error === request.signal.reason ? planeError('Call cancelled', 1) : error;
     }
   }
 
   return {
-    async setFunctionProfile(profiles, environments) {
-      const kept = new Set(profiles.map(({ name }) => name));
-      for (const [name, served] of functions) {
-        if (kept.has(name)) continue;
-        functions.delete(name);
-        end(served);
+    setFunctionProfile(list) {
+      profiles = new Map(list.map(profile => [profile.name, profile]));
+      for (const [name, broker] of brokers) {
+        const profile = profiles.get(name);
+        if (profile === undefined) brokers.delete(name);
+        if (profile === undefined || needsNewWorkers(broker.profile, profile)) broker.closeWorkers();
+        if (profile !== undefined) broker.profile = profile;
       }
-      await Promise.all(profiles.map(profile => serve(profile, environments)));
     },
     setServiceProfiles(list) {
       services = list;
@@ -152,10 +127,57 @@ export function createRuntime(log: Log): Runtime {
       if (target === undefined) throw planeError('Service not found.', 5);
       return invoke(target, request);
     },
-    activeWorkers: name => functions.get(name)?.workers.size ?? 0,
+    register: (name, worker) => brokerOf(name).register(worker),
+    async start(name, workerName, environments) {
+      const broker = brokerOf(name);
+      const { profile } = broker;
+      const worker = await startWorker(workerName, profile, environments, log, () => broker.remove(workerName));
+      if (brokers.get(name) === broker && !needsNewWorkers(profile, broker.profile)) broker.bind(worker);
+      else await worker.close();
+    },
+    failQueue: (name, message, isFatal) => brokerOf(name).failQueue(message, isFatal),
+    activeWorkers: name => brokers.get(name)?.active ?? 0,
+    stats: () => [...brokers].map(([functionName, broker]) => ({ functionName, ...broker.stats() })),
     async close() {
-      await Promise.all([...functions.values()].map(end));
-      functions.clear();
+      const open = [...brokers.values()];
+      brokers.clear();
+      profiles.clear();
+      await Promise.all(open.map(broker => broker.closeWorkers()));
+    },
+  };
+}
+
+/** A data plane with a control plane of its own inside. */
+export interface Runtime extends Pick<DataFlow, 'setServiceProfiles' | 'invoke' | 'invokeService' | 'activeWorkers'> {
+  /** Makes these the functions, and these the environments of workers that start from now on. */
+  setFunctionProfile(profiles: readonly FunctionProfile[], environments: readonly KeyValuePair[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Makes a runtime that needs no other plane. */
+export function createRuntime(log: Log): Runtime {
+  const flow = createDataFlow(log, {
+    onQueueing: (name, queued) => scaler.onQueueing(place, name, queued),
+    onReport: (name, worker, report) => scaler.onReport(name, worker, report),
+  });
+  const place = {
+    name: 'dp-0',
+    register: async (name: string, worker: string) => flow.register(name, worker),
+    start: flow.start,
+    failQueue: async (name: string, message: string, isFatal: boolean) => flow.failQueue(name, message, isFatal),
+  };
+  const scaler = createScaler(log);
+  scaler.add(place);
+  return {
+    ...flow,
+    async setFunctionProfile(profiles, environments) {
+      flow.setFunctionProfile(profiles);
+      scaler.setEnvironments(environments);
+      scaler.setFunctionProfile(profiles);
+    },
+    async close() {
+      scaler.close();
+      await flow.close();
     },
   };
 }
@@ -180,27 +202,7 @@ function needsNewWorkers(before: FunctionProfile, after: FunctionProfile): boole
     resourceLimit?.cpu,
     resourceLimit?.memory,
   ];
-  return !equal(significant(before), significant(after));
-}
-
-function equal(one: unknown, other: unknown): boolean {
-  return JSON.stringify(one) === JSON.stringify(other);
-}
-
-/** Keeps count of the workers by what the local agent logs of them. */
-function noteWorkers(log: Log, workers: Set<string>): Log {
-  return {
-    ...log,
-    info(message, fields) {
-      if (message === 'worker ready') workers.add(String(fields?.['worker']));
-      if (message === 'code changed') workers.clear();
-      log.info(message, fields);
-    },
-    error(message, fields) {
-      if (message === 'worker exited') workers.delete(String(fields?.['worker']));
-      log.error(message, fields);
-    },
-  };
+  return JSON.stringify(significant(before)) !== JSON.stringify(significant(after));
 }
 
 /** First whose cumulative proportion is above `random`, else the last. */
@@ -228,23 +230,4 @@ function unlessAborted(answer: Promise<TriggerResponse>, signal: AbortSignal): P
     else signal.addEventListener('abort', onAbort);
     answer.then(done, fail).finally(() => signal.removeEventListener('abort', onAbort));
   });
-}
-
-/** A response whose body can be destroyed without the function hearing of it, and fails as a data plane's does. */
-function toDroppable({ status, headers, body: source }: TriggerResponse): TriggerResponse {
-  const body = new PassThrough();
-  // after the pipe's own listener, which would leave the rest unread
-  source.pipe(body);
-  body.on('close', () => source.resume());
-  source.on('error', error => body.destroy(errorAfterHead(error)));
-  return { status, headers, body };
-}
-
-/** A handler that rejects with `undefined` has not failed, on Noslate. */
-function isUndefinedRejection(error: unknown): boolean {
-  return (
-    error instanceof GatewayError &&
-    error.cause instanceof Error &&
-    error.cause.message === 'the handler rejected with undefined'
-  );
 }

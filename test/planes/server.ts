@@ -119,20 +119,50 @@ export function socketOf({ session }: ServerHttp2Stream): Socket | undefined {
   return (session?.socket as (Socket & { [RAW]?: Socket }) | undefined)?.[RAW];
 }
 
-/** Host.connect: one liveness event at once, and one for each probe. Broadcasts are left out. */
-export function connectHost(call: ServerDuplexStream<HostRequest, SubscriptionChunk>): void {
-  const live = (): void => {
-    const timestamp = Date.now();
-    const data = encode('noslated.LivenessProbeEventData', { timestamp });
-    call.write({
-      timestamp,
-      events: [{ name: 'host.liveness', data: { typeUrl: 'noslated.LivenessProbeEventData', data } }],
-    });
-  };
-  call.on('data', ({ type }) => {
-    if (type === LIVENESS_PROBE) live();
-  });
-  live();
+/** What both planes serve beside their own methods. */
+export interface Host {
+  /** Host.connect: one liveness event at once, and one for each probe; and what was subscribed to. */
+  readonly connect: (call: HostCall) => void;
+  /** Tells it all subscribers. */
+  broadcast(name: string, typeUrl: string, message: object): void;
 }
 
+type HostCall = ServerDuplexStream<HostRequest, SubscriptionChunk>;
+
+const SUBSCRIBE = 1;
 const LIVENESS_PROBE = 2;
+
+/** Makes the host of a plane. */
+export function createHost(): Host {
+  const subscribers = new Map<string, Set<HostCall>>();
+  const send = (call: HostCall, name: string, typeUrl: string, message: object): void => {
+    call.write({ timestamp: Date.now(), events: [{ name, data: { typeUrl, data: encode(typeUrl, message) } }] });
+  };
+  const live = (call: HostCall): void => {
+    const message = { timestamp: Date.now(), component_liveness: { key: 'host', value: 'ok' } };
+    send(call, 'host.liveness', 'noslated.LivenessProbeEventData', message);
+  };
+
+  return {
+    connect(call) {
+      const leave = (): void => {
+        for (const calls of subscribers.values()) calls.delete(call);
+      };
+      call.on('data', ({ type, subscription }) => {
+        if (type === LIVENESS_PROBE) live(call);
+        if (type !== SUBSCRIBE || subscription?.eventName === undefined) return;
+        const calls = subscribers.get(subscription.eventName) ?? new Set();
+        subscribers.set(subscription.eventName, calls);
+        if (subscription.subscribe === true) calls.add(call);
+        else calls.delete(call);
+      });
+      // whoever ends its side is no subscriber any more
+      call.on('end', leave);
+      call.on('cancelled', leave);
+      live(call);
+    },
+    broadcast(name, typeUrl, message) {
+      for (const call of subscribers.get(name) ?? []) send(call, name, typeUrl, message);
+    },
+  };
+}

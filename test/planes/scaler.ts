@@ -1,0 +1,122 @@
+import type { Log } from '../../src/log.ts';
+import { type FunctionProfile, type KeyValuePair, WORKER_DEFAULTS } from '../../src/profile.ts';
+import type { Report } from './broker.ts';
+import { internalError } from './errors.ts';
+
+/** A data plane, as a control plane uses it. What it says against something is the error's message. */
+export interface Place {
+  /** `dp-0`. */
+  readonly name: string;
+  /** Has it expect a worker. */
+  register(name: string, worker: string): Promise<void>;
+  /** Has turfd start a worker for it; resolves when the worker serves. */
+  start(name: string, worker: string, environments: readonly KeyValuePair[]): Promise<void>;
+  /** Has it reject the requests of a function that wait there. */
+  failQueue(name: string, message: string, isFatal: boolean): Promise<void>;
+}
+
+/** Decides when workers start, and where. */
+export interface Scaler {
+  setFunctionProfile(profiles: readonly Pick<FunctionProfile, 'name' | 'worker'>[]): void;
+  /** Of workers that start from now on. */
+  setEnvironments(environments: readonly KeyValuePair[]): void;
+  add(place: Place): void;
+  /** A data plane is gone, and its workers with it. */
+  delete(place: Place): void;
+  onQueueing(place: Place, name: string, queued: number): void;
+  onReport(name: string, worker: string, report: Report): void;
+  /** Workers of a function. */
+  workers(name: string): { readonly name: string; readonly isActive: boolean }[];
+  close(): void;
+}
+
+/** How often reserved workers are topped up, ms. */
+const TOP_UP_MS = 10_000;
+
+/**
+ * Makes the part of a control plane that starts workers: each is put on a random data plane, and one that is starting
+ * counts as enough for the queues of all. It knows those alone that it has started, and stops none.
+ *
+ * @param pick - the place of the next worker; a random one by default.
+ * @see noslated src/control_plane/capacity_manager.ts and worker_launcher.ts
+ */
+export function createScaler(log: Log, pick: (places: readonly Place[]) => Place | undefined = anyOf): Scaler {
+  const places = new Set<Place>();
+  const workers = new Map<string, { function: string; place: Place; isActive: boolean }>();
+  let profiles: readonly Pick<FunctionProfile, 'name' | 'worker'>[] = [];
+  let environments: readonly KeyValuePair[] = [];
+  let started = 0;
+
+  const settings = (name: string) => {
+    const profile = profiles.find(item => item.name === name);
+    return profile && { ...WORKER_DEFAULTS, ...profile.worker };
+  };
+  const of = (name: string) => [...workers].filter(([, item]) => item.function === name);
+  const count = (name: string, isActive: boolean): number =>
+    of(name).filter(([, item]) => item.isActive === isActive).length;
+
+  /** @param caller - the data plane whose queue asks for it; it alone hears of a failure. */
+  async function launch(name: string, caller?: Place): Promise<void> {
+    const fail = async (message: string, isFatal: boolean): Promise<void> => {
+      log.warn('worker not started', { function: name, reason: message });
+      await caller?.failQueue(name, message, isFatal).catch(() => {});
+    };
+    const limit = settings(name)?.replicaCountLimit ?? 0;
+    if (of(name).length >= limit) return fail(`Replica count exceeded limit (${of(name).length} / ${limit})`, false);
+    const place = pick([...places]);
+    if (place === undefined) return fail(internalError(new Error('No available data plane.')).message, true);
+    const worker = `${name}-${++started}`;
+    workers.set(worker, { function: name, place, isActive: false });
+    try {
+      await place.register(name, worker);
+      await place.start(name, worker, environments);
+    } catch (error) {
+      workers.delete(worker);
+      await fail((error as Error).message, true);
+    }
+  }
+
+  function reserve(): void {
+    for (const { name, worker: { reservationCount = 0, disposable } = {} } of profiles) {
+      if (disposable === true) continue;
+      for (let missing = reservationCount - of(name).length; missing > 0; missing--) launch(name);
+    }
+  }
+
+  const timer = setInterval(reserve, TOP_UP_MS).unref();
+  return {
+    setFunctionProfile(list) {
+      profiles = list;
+      reserve();
+    },
+    setEnvironments(list) {
+      environments = list;
+    },
+    add: place => places.add(place),
+    delete(place) {
+      places.delete(place);
+      for (const [worker, item] of workers) if (item.place === place) workers.delete(worker);
+    },
+    onQueueing(place, name, queued) {
+      const worker = settings(name);
+      if (worker === undefined) return;
+      const isEnough = queued < count(name, false) * worker.maxActivateRequests;
+      if (worker.disposable === true || !isEnough) launch(name, place);
+    },
+    onReport(_, worker, report) {
+      const known = workers.get(worker);
+      if (known === undefined) return;
+      if (report === 'ContainerInstalled') known.isActive = true;
+      else workers.delete(worker);
+    },
+    workers: name => of(name).map(([worker, { isActive }]) => ({ name: worker, isActive })),
+    close() {
+      clearInterval(timer);
+      profiles = [];
+    },
+  };
+}
+
+function anyOf<T>(items: readonly T[]): T | undefined {
+  return items[Math.floor(Math.random() * items.length)];
+}

@@ -1,0 +1,135 @@
+import { join } from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import type { Agent, TriggerResponse } from '../../src/agent.ts';
+import { momentOf, now } from '../../src/clock.ts';
+import { GatewayError } from '../../src/errors.ts';
+import { createLocalAgent } from '../../src/local/agent.ts';
+import type { Log } from '../../src/log.ts';
+import { EMPTY_PROFILE, type FunctionProfile, type KeyValuePair } from '../../src/profile.ts';
+import { errorAfterHead, errorBeforeHead, internalError, type NoslateError, sessionClosed } from './errors.ts';
+import type { RuntimeRequest } from './runtime.ts';
+
+/** A worker of a function that is ready. */
+export interface Worker {
+  readonly name: string;
+  /**
+   * Runs the function and resolves when its head is known. The body fails with a {@link NoslateError}; destroyed, it is
+   * dropped while the function goes on.
+   *
+   * @param onFinish - the function has answered to the end, or has failed.
+   * @throws {NoslateError} rejected.
+   */
+  invoke(request: RuntimeRequest, onFinish: () => void): Promise<TriggerResponse>;
+  /** Ends it; calls in flight fail. */
+  close(): Promise<void>;
+}
+
+/** The product, which is its own worker's script. We may run anywhere below `dist-test`, in any folder. */
+const WORKER_FILE = join(__dirname.slice(0, __dirname.lastIndexOf('dist-test')), 'dist/server.js');
+
+/** Nobody tells a worker that the client has gone. */
+const NEVER = new AbortController().signal;
+
+/** What turfd takes in one command, a worker's whole specification, and what of it is not its environment. */
+const TURF_BYTES = 4096;
+const OTHER_BYTES = 1400;
+
+/** Far enough for a start to fail by itself. */
+const START_MS = 60_000;
+
+/**
+ * Starts a worker, a local agent of its own, as turfd and the data plane together do; resolves when it is initialized.
+ *
+ * @param onExit - it ended by itself.
+ * @throws {NoslateError} rejected: what the control plane says of a worker that could not be started.
+ */
+export async function startWorker(
+  name: string,
+  profile: FunctionProfile,
+  environments: readonly KeyValuePair[],
+  log: Log,
+  onExit: () => void,
+): Promise<Worker> {
+  let isClosed = false;
+  const onDeath = (): void => {
+    // it would start another by itself; but first it says why
+    queueMicrotask(() => agent.close());
+    onExit();
+  };
+  const agent: Agent = createLocalAgent(WORKER_FILE, onExited(log, onDeath));
+  const failed = { name: profile.name, runtime: profile.runtime, requestId: '', deadline: 0 };
+  // how many there are, and what they get, is decided on the planes
+  const { initializationTimeout } = profile.worker ?? {};
+  const worker = {
+    ...(initializationTimeout === undefined ? {} : { initializationTimeout }),
+    reservationCount: 1,
+    replicaCountLimit: 1,
+    maxActivateRequests: 2 ** 30,
+  };
+  try {
+    // turfd drops the connection of whoever sends more
+    if (bytesOf([...environments, ...(profile.environments ?? [])]) > TURF_BYTES - OTHER_BYTES) {
+      throw internalError(new Error('read ECONNRESET'));
+    }
+    await agent.setProfile({ ...EMPTY_PROFILE, functions: [{ ...profile, worker }], environments });
+    await agent.warm(now() + START_MS);
+  } catch (error) {
+    agent.close();
+    throw error instanceof GatewayError ? errorBeforeHead(error, failed) : error;
+  }
+
+  return {
+    name,
+    async invoke({ body, signal: _, ...call }, onFinish) {
+      try {
+        const request = { ...call, deadline: momentOf(call.deadline), signal: NEVER };
+        const response = await agent.invoke(profile.name, body, request);
+        response.body.on('close', onFinish);
+        return toDroppable(response);
+      } catch (error) {
+        onFinish();
+        if (isUndefinedRejection(error)) return { status: 200, headers: [], body: Readable.from([]) };
+        throw isClosed ? sessionClosed() : errorBeforeHead(error, { ...failed, ...call });
+      }
+    },
+    close() {
+      isClosed = true;
+      return agent.close();
+    },
+  };
+}
+
+/** `KEY=value`, in JSON. */
+function bytesOf(environments: readonly KeyValuePair[]): number {
+  return Buffer.byteLength(JSON.stringify(environments.map(({ key, value }) => `${key}=${value}`)));
+}
+
+/** Hears of a worker's end by what the local agent logs of it. */
+function onExited(log: Log, onExit: () => void): Log {
+  return {
+    ...log,
+    error(message, fields) {
+      log.error(message, fields);
+      if (message === 'worker exited') onExit();
+    },
+  };
+}
+
+/** A response whose body can be destroyed without the function hearing of it, and fails as a data plane's does. */
+function toDroppable({ status, headers, body: source }: TriggerResponse): TriggerResponse {
+  const body = new PassThrough();
+  // after the pipe's own listener, which would leave the rest unread
+  source.pipe(body);
+  body.on('close', () => source.resume());
+  source.on('error', error => body.destroy(errorAfterHead(error)));
+  return { status, headers, body };
+}
+
+/** A handler that rejects with `undefined` has not failed, on Noslate. */
+function isUndefinedRejection(error: unknown): boolean {
+  return (
+    error instanceof GatewayError &&
+    error.cause instanceof Error &&
+    error.cause.message === 'the handler rejected with undefined'
+  );
+}
