@@ -85,7 +85,10 @@ for (const agent of AGENTS) {
       const expected =
         agent === 'local'
           ? ['INITIALIZER_FAILED', 'function "broken" could not be initialized']
-          : ['UNAVAILABLE', 'function "broken": 0 of 1 reserved workers active'];
+          : [
+              'UNAVAILABLE',
+              'function "broken": 0 of 1 reserved workers active, and none is starting: the control plane\'s log says why',
+            ];
       const { errorType, errorMessage } = reply.json();
       assert.equal([errorType, errorMessage], expected);
       await line(

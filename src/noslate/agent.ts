@@ -11,6 +11,7 @@ import * as controlPlane from './control-plane.ts';
 import * as dataPlane from './data-plane.ts';
 import { type Failure, invoke, toError } from './data-plane.ts';
 import { discover } from './discovery.ts';
+import { isUnsent } from './errors.ts';
 import { connectionOf, type Plane } from './plane.ts';
 import { createTelling } from './telling.ts';
 import { createUpload } from './upload.ts';
@@ -88,7 +89,8 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         if (isClosed) throw STOPPING;
         const error = toError(failure as Failure, target);
         const isRepeatable = upload.isRepeatable();
-        if (failure instanceof GrpcError && failure.isRefused && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
+        const isUntouched = failure instanceof GrpcError ? failure.isRefused : isUnsent(failure as Failure);
+        if (isUntouched && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
         if (!isTransient(error, target, plane)) throw error;
         if (!isRepeatable || now() + SETTLING_STEP_MS >= deadline) {
           throw new GatewayError('UNAVAILABLE', `${describeTarget(target)}: the data plane is not ready again`, error);
@@ -139,7 +141,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         untilHealthy('control plane', async () => controlPlane.checkHealth(ask(cp), ASK_TIMEOUT_MS), deadline),
       ]);
       const snapshot = async () => controlPlane.getWorkerStatsSnapshot(ask(cp), ASK_TIMEOUT_MS);
-      await untilWarm(() => telling.profile.functions, snapshot, deadline);
+      await untilWarm(() => telling.profile, snapshot, deadline);
     },
 
     invoke: (name, body, metadata) => run({ type: 'function', name }, body, metadata),

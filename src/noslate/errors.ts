@@ -1,3 +1,4 @@
+import { MAX_ENVIRONMENT_BYTES } from '../environment.ts';
 import { type Code, GatewayError } from '../errors.ts';
 import * as Status from '../grpc/status-code.ts';
 
@@ -78,22 +79,40 @@ const RAISED: Readonly<Record<number, PlaneCode>> = {
 
 const UNKNOWN_FUNCTION = /^No function named /;
 
-/** Messages that settle it. The first that matches counts. */
-const MESSAGES: readonly (readonly [RegExp, PlaneCode])[] = [
+/** Nothing of the call has come to a worker: it was handed to one that has just gone. */
+const UNSENT = /^worker has not connected yet|^client not connected yet|session not connected$/;
+
+type Row = readonly [pattern: RegExp, code: PlaneCode, words?: string];
+
+/** Messages that settle it. The first that matches counts. A control plane begins with `Internal error: ` what else keeps a worker from its start. */
+const MESSAGES: readonly Row[] = [
   [UNKNOWN_FUNCTION, 'FUNCTION_NOT_FOUND'],
+  [/^No function profile /, 'FUNCTION_NOT_FOUND'],
   [/^Service not found/, 'SERVICE_NOT_FOUND'],
   [/^No (available worker process for|enough virtual memory)|^Replica count exceeded limit/, 'NO_WORKER'],
   [/^Failed to ensure \(or download\) code/, 'CODE_UNAVAILABLE'],
   [/^Internal error: .*initialization timeout/s, 'INITIALIZER_TIMEOUT'],
-  [/^Internal error: .*stopped unexpected after start/s, 'INITIALIZER_FAILED'],
+  [/^Internal error: Error: No available data plane/, 'UNAVAILABLE'],
+  [
+    /^Internal error: Error: (read ECONNRESET|write EPIPE)/,
+    'INITIALIZER_FAILED',
+    `: its worker could not be started, turfd broke off: expected an environment of at most ${MAX_ENVIRONMENT_BYTES} bytes`,
+  ],
+  [
+    /^Internal error: TurfError: .*code\(-2\)/,
+    'INITIALIZER_FAILED',
+    ': its worker could not be started, turfd found no program of its runtime',
+  ],
+  [/^(Internal error: |Invalid v8 options: )/, 'INITIALIZER_FAILED'],
   [/^Invalid runtime /, 'INVALID_RUNTIME'],
+  [UNSENT, 'WORKER_EXITED'],
   [/^(read ECONNRESET|Peer connection closed)/, 'WORKER_EXITED'],
   [/^(peer reset stream|No headers received)/, 'FUNCTION_FAILED'],
   [/^No activated data plane/, 'UNAVAILABLE'],
 ];
 
 /** Messages of gRPC's that say more than its status. */
-const DETAILS: readonly (readonly [RegExp, PlaneCode])[] = [
+const DETAILS: readonly Row[] = [
   // a data plane that was killed can look like one that ended the call
   [/^the call ended (inside a message|without a status)/, 'UNAVAILABLE'],
   [/^the call ended without a response/, 'FUNCTION_FAILED'],
@@ -115,8 +134,8 @@ const DETAILS: readonly (readonly [RegExp, PlaneCode])[] = [
  * @see noslated src/lib/rpc/error.ts, `CanonicalCode`
  */
 export function fromNoslate(error: NoslateError, target: string): GatewayError {
-  const code = codeOf(error);
-  return new GatewayError(code, target + WORDS[code], causeOf(error));
+  const [code, words] = meaningOf(error);
+  return new GatewayError(code, target + (words ?? WORDS[code]), causeOf(error));
 }
 
 /**
@@ -127,10 +146,21 @@ export function unknownFunction({ code, message = '', operation }: NoslateError)
   return code === 5 && isAbsent(operation) && UNKNOWN_FUNCTION.test(message);
 }
 
-function codeOf({ name, message = '', operation, code = 0, details }: NoslateError): PlaneCode {
-  if (name === 'NoslatedError' || !isAbsent(operation)) return CANONICAL[code] ?? 'FUNCTION_FAILED';
-  if (details !== undefined) return find(DETAILS, details) ?? codeOfStatus(code);
-  return find(MESSAGES, message) ?? RAISED[code] ?? 'INTERNAL';
+/** Tells that a data plane has had no worker for a call that it took out of its queue: it can be made again. */
+export function isUnsent({ message = '' }: Pick<NoslateError, 'message'>): boolean {
+  return UNSENT.test(message);
+}
+
+function meaningOf({
+  name,
+  message = '',
+  operation,
+  code = 0,
+  details,
+}: NoslateError): [code: PlaneCode, words?: string | undefined] {
+  if (name === 'NoslatedError' || !isAbsent(operation)) return [CANONICAL[code] ?? 'FUNCTION_FAILED'];
+  if (details !== undefined) return find(DETAILS, details) ?? [codeOfStatus(code)];
+  return find(MESSAGES, message) ?? [RAISED[code] ?? 'INTERNAL'];
 }
 
 /** For statuses of gRPC's own: the call never reached the function, or was cut off. */
@@ -139,8 +169,9 @@ function codeOfStatus(status: number): PlaneCode {
   return LOST.includes(status) ? 'UNAVAILABLE' : 'INTERNAL';
 }
 
-function find(table: readonly (readonly [RegExp, PlaneCode])[], text: string): PlaneCode | undefined {
-  return table.find(([pattern]) => pattern.test(text))?.[1];
+function find(table: readonly Row[], text: string): [code: PlaneCode, words?: string | undefined] | undefined {
+  const row = table.find(([pattern]) => pattern.test(text));
+  return row && [row[1], row[2]];
 }
 
 /** protobuf's decoders differ in what they make of a string that was not sent. */

@@ -172,6 +172,7 @@ export const ServiceProfilesAccessor = message({ profiles: repeated(1, FunctionS
 export const BrokerStats = message({
   name: single(1, string),
   inspector: single(2, bool),
+  initiatingWorkerCount: single(4, int32),
   activeWorkerCount: single(5, int32),
 });
 

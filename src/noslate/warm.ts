@@ -1,13 +1,16 @@
 import { now } from '../clock.ts';
+import { environmentBytes, MAX_ENVIRONMENT_BYTES } from '../environment.ts';
 import { GatewayError } from '../errors.ts';
-import type { FunctionProfile } from '../profile.ts';
+import type { Profile } from '../profile.ts';
 
-/** What a control plane's `WorkerStatsSnapshotResponse` says of one function; what is absent is 0 or false. */
+/** What a control plane's `WorkerStatsSnapshotResponse` says of one function; what is absent is false, 0 or not known. */
 export interface BrokerStats {
   readonly name?: string | undefined;
   /** Its workers are for a debugger and serve no invocation. */
   readonly inspector?: boolean | undefined;
   readonly activeWorkerCount?: number | undefined;
+  /** Workers that are starting. */
+  readonly initiatingWorkerCount?: number | undefined;
 }
 
 /** A worker of the nodejs runtime takes 180 to 290 ms to start, a seeded aworker far less. */
@@ -20,20 +23,20 @@ const LONGEST_DELAY_MS = 250;
  * `snapshot` is asked again and again. One that fails is asked again too, since the control plane may
  * just be restarting, unless it fails with a GatewayError: that one ends the wait.
  *
- * @param functions - as they are now: they may change in the meantime.
+ * @param profile - as it is now: it may change in the meantime.
  * @param deadline - a moment of `now()`.
  * @throws {GatewayError} rejected: UNAVAILABLE at the deadline, with what is missing; `cause` is the
  *   failure of the last snapshot, if it failed.
  */
 export async function untilWarm(
-  functions: () => readonly FunctionProfile[],
+  profile: () => Pick<Profile, 'functions' | 'environments'>,
   snapshot: () => Promise<readonly BrokerStats[]>,
   deadline: number,
 ): Promise<void> {
   let stats: readonly BrokerStats[] = [];
   let failure: unknown;
   for (let delay = 0; ; delay = Math.min(delay * 2 || FIRST_DELAY_MS, LONGEST_DELAY_MS)) {
-    const missing = missingOf(functions(), stats);
+    const missing = missingOf(profile(), stats, failure === undefined);
     if (missing.length === 0) return;
     const left = deadline - now();
     if (left <= 0) throw new GatewayError('UNAVAILABLE', missing.join('; '), failure);
@@ -48,17 +51,28 @@ export async function untilWarm(
   }
 }
 
-function missingOf(functions: readonly FunctionProfile[], stats: readonly BrokerStats[]): string[] {
-  const active = new Map(
-    stats.flatMap(({ name = '', inspector, activeWorkerCount = 0 }) =>
-      inspector === true ? [] : [[name, activeWorkerCount]],
-    ),
-  );
-  return functions.flatMap(({ name, worker }) => {
-    const count = active.get(name) ?? 0;
-    const wanted = worker?.reservationCount ?? 0;
-    return count < wanted ? [`function ${JSON.stringify(name)}: ${count} of ${wanted} reserved workers active`] : [];
+function missingOf(
+  profile: Pick<Profile, 'functions' | 'environments'>,
+  stats: readonly BrokerStats[],
+  isNew: boolean,
+): string[] {
+  const known = new Map(stats.flatMap(item => (item.inspector === true ? [] : [[item.name ?? '', item]])));
+  return profile.functions.flatMap(item => {
+    const { name, worker: { reservationCount = 0 } = {} } = item;
+    const broker = known.get(name);
+    const count = broker?.activeWorkerCount ?? 0;
+    if (count >= reservationCount) return [];
+    // a control plane has none of a function whose workers have all failed to start
+    const isStuck = isNew && (broker === undefined || broker.initiatingWorkerCount === 0);
+    const why = isStuck ? `, and none is starting${reasonOf(environmentBytes(profile, item))}` : '';
+    return [`function ${JSON.stringify(name)}: ${count} of ${reservationCount} reserved workers active${why}`];
   });
+}
+
+/** Why a worker cannot start, as far as one can tell from here: the control plane writes it into its log alone. */
+function reasonOf(bytes: number): string {
+  if (bytes <= MAX_ENVIRONMENT_BYTES) return ": the control plane's log says why";
+  return `: its environment has ${bytes} bytes, expected at most ${MAX_ENVIRONMENT_BYTES}`;
 }
 
 /** A control plane that hangs must not make us wait beyond the deadline. */

@@ -67,7 +67,7 @@ export function createSdkAgent(noslatePath: string, log: Log): Agent {
     async warm(deadline) {
       // `closed` first: it must win against a snapshot that fails, too
       const snapshot = async () => (await Promise.race([closed, client.getWorkerStatsSnapshot()])).brokers ?? [];
-      const warming = untilWarm(() => profile.functions, snapshot, deadline);
+      const warming = untilWarm(() => profile, snapshot, deadline);
       warmings.add(warming);
       await warming.finally(() => warmings.delete(warming));
     },

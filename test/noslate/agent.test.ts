@@ -687,6 +687,54 @@ failing('should have the code of the table: a lack of workers, and time', async 
   );
 });
 
+failing(
+  'should say of a worker that turfd does not start that it cannot be started, and hint at its environment',
+  async () => {
+    const reserved = { worker: { reservationCount: 1 } };
+    const environments = [{ key: 'LONG', value: 'x'.repeat(3000) }];
+    await withProfile(
+      { large: TELL, small: TELL },
+      async ({ agent, text, planes }) => {
+        const messageOfCall = (name: string) => text(name).catch(error => [error.code, error.message]);
+        assert.equal(await messageOfCall('large'), [
+          'INITIALIZER_FAILED',
+          'function "large": its worker could not be started, turfd broke off: expected an environment of at most 2500 bytes',
+        ]);
+        await planes.setKnobs({ noBinary: true });
+        assert.equal(await messageOfCall('small'), [
+          'INITIALIZER_FAILED',
+          'function "small": its worker could not be started, turfd found no program of its runtime',
+        ]);
+        assert.is(
+          await messageOf(agent.warm(now() + 1000)),
+          'function "large": 0 of 1 reserved workers active, and none is starting: ' +
+            'its environment has 3008 bytes, expected at most 2500',
+        );
+      },
+      { large: { ...reserved, environments } },
+    );
+  },
+);
+
+failing('should make calls again that waited for a worker which has gone', async () => {
+  const source = `exports.handler = async (ctx, req, res) => {
+    console.log('ran ' + req.url);
+    if (req.url === '/slow') await new Promise(done => setTimeout(done, 300)).then(() => process.exit());
+    res.end('told');
+  };`;
+  await withProfile(
+    { f: source },
+    async ({ text, planes }) => {
+      assert.is(await text('f'), 'told');
+      const slow = codeOf(text('f', { url: '/slow' }), 20_000);
+      await eventually('the slow call', async () => planes.output().includes('ran /slow'));
+      assert.equal(await Promise.all([text('f'), text('f')]), ['told', 'told']);
+      assert.is(await slow, 'WORKER_EXITED');
+    },
+    { f: { worker: { maxActivateRequests: 1, replicaCountLimit: 1 } } },
+  );
+});
+
 failing('should have the code of the table: gRPC', async () => {
   await withPlanesAgent({}, async ({ text, agent }) => {
     const expected: [string, Code][] = [

@@ -14,6 +14,8 @@ const profile = (name: string, reservationCount?: number): FunctionProfile => ({
   ...(reservationCount === undefined ? {} : { worker: { reservationCount } }),
 });
 
+const of = (...functions: FunctionProfile[]) => ({ functions, environments: [] });
+
 const soon = (): number => now() + 50;
 const later = (): number => now() + 60_000;
 
@@ -45,7 +47,7 @@ warm('should ask nobody when no worker is reserved', async () => {
   const { snapshot, asked } = script();
   await within(
     5000,
-    untilWarm(() => [profile('a'), profile('b', 0)], snapshot, later()),
+    untilWarm(() => of(profile('a'), profile('b', 0)), snapshot, later()),
     'no wait',
   );
   assert.is(asked(), 0);
@@ -63,7 +65,7 @@ warm('should wait until every function has its workers', async () => {
   );
   await within(
     5000,
-    untilWarm(() => [profile('a', 2), profile('b', 1)], snapshot, later()),
+    untilWarm(() => of(profile('a', 2), profile('b', 1)), snapshot, later()),
     'warm workers',
   );
   assert.is(asked(), 4);
@@ -74,11 +76,14 @@ warm('should say at the deadline what is missing', async () => {
     { name: 'a', activeWorkerCount: 1 },
     { name: 'c', activeWorkerCount: 1 },
   ]);
-  const error = await failureOf(untilWarm(() => [profile('a', 2), profile('b', 1), profile('c', 1)], snapshot, soon()));
+  const error = await failureOf(
+    untilWarm(() => of(profile('a', 2), profile('b', 1), profile('c', 1)), snapshot, soon()),
+  );
   assert.is(error.code, 'UNAVAILABLE');
   assert.is(
     error.message,
-    'function "a": 1 of 2 reserved workers active; function "b": 0 of 1 reserved workers active',
+    'function "a": 1 of 2 reserved workers active; ' +
+      'function "b": 0 of 1 reserved workers active, and none is starting: the control plane\'s log says why',
   );
 });
 
@@ -87,7 +92,7 @@ warm('should not count the workers of an inspector', async () => {
     { name: 'a', inspector: false, activeWorkerCount: 0 },
     { name: 'a', inspector: true, activeWorkerCount: 1 },
   ]);
-  const error = await failureOf(untilWarm(() => [profile('a', 1)], snapshot, soon()));
+  const error = await failureOf(untilWarm(() => of(profile('a', 1)), snapshot, soon()));
   assert.match(error.message, '0 of 1');
 });
 
@@ -98,7 +103,7 @@ warm('should ask again when a snapshot fails', async () => {
   );
   await within(
     5000,
-    untilWarm(() => [profile('a', 1)], snapshot, later()),
+    untilWarm(() => of(profile('a', 1)), snapshot, later()),
     'warm workers',
   );
   assert.is(asked(), 2);
@@ -110,7 +115,7 @@ warm('should tell the log why the last snapshot failed', async () => {
     async () => [],
     () => Promise.reject(failure),
   );
-  const error = await failureOf(untilWarm(() => [profile('a', 1)], snapshot, soon()));
+  const error = await failureOf(untilWarm(() => of(profile('a', 1)), snapshot, soon()));
   assert.is(error.message, 'function "a": 0 of 1 reserved workers active');
   assert.is(error.cause, failure);
 });
@@ -118,7 +123,7 @@ warm('should tell the log why the last snapshot failed', async () => {
 warm('should not wait for a snapshot beyond the deadline', async () => {
   const error = await failureOf(
     untilWarm(
-      () => [profile('a', 1)],
+      () => of(profile('a', 1)),
       () => new Promise(() => {}),
       soon(),
     ),
@@ -131,7 +136,7 @@ warm('should end with a snapshot that says there will be no other', async () => 
   assert.is(
     await failureOf(
       untilWarm(
-        () => [profile('a', 1)],
+        () => of(profile('a', 1)),
         () => Promise.reject(end),
         later(),
       ),
@@ -139,5 +144,24 @@ warm('should end with a snapshot that says there will be no other', async () => 
     end,
   );
 });
+
+warm(
+  'should tell a worker that is starting from one that cannot start, and whether its environment is too large',
+  async () => {
+    const { snapshot } = script(async () => [
+      { name: 'starting', activeWorkerCount: 0, initiatingWorkerCount: 1 },
+      { name: 'failed', activeWorkerCount: 0, initiatingWorkerCount: 0 },
+    ]);
+    const environments = [{ key: 'LONG', value: 'x'.repeat(3000) }];
+    const functions = [profile('starting', 1), profile('failed', 1), { ...profile('large', 1), environments }];
+    const error = await failureOf(untilWarm(() => of(...functions), snapshot, soon()));
+    assert.equal(error.message.split('; '), [
+      'function "starting": 0 of 1 reserved workers active',
+      'function "failed": 0 of 1 reserved workers active, and none is starting: the control plane\'s log says why',
+      'function "large": 0 of 1 reserved workers active, and none is starting: ' +
+        'its environment has 3008 bytes, expected at most 2500',
+    ]);
+  },
+);
 
 warm.run();

@@ -39,6 +39,7 @@ interface Bound {
   calls: number;
   /** It gets no more. */
   isOff: boolean;
+  isGone: boolean;
 }
 
 interface Pending {
@@ -74,6 +75,7 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
   }
 
   function serve(item: Bound, request: RuntimeRequest): Promise<TriggerResponse> {
+    if (item.isGone) return refuse(item);
     item.calls++;
     item.isOff = isDisposable;
     return item.worker.invoke(request, () => {
@@ -81,6 +83,15 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
       if (isDisposable) retire(item);
       else drain(item);
     });
+  }
+
+  /** Each call that ends on a worker that has gone takes one more of those that wait with it. */
+  async function refuse(item: Bound): Promise<never> {
+    item.calls++;
+    await undefined;
+    item.calls--;
+    setImmediate(drain, item);
+    throw planeError('worker has not connected yet');
   }
 
   function drain(item: Bound): void {
@@ -103,7 +114,11 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
 
   function remove(name: string): void {
     expected.delete(name);
-    if (bound.delete(name)) events.onReport(name, 'ContainerDisconnected');
+    const item = bound.get(name);
+    if (item === undefined) return;
+    item.isGone = true;
+    bound.delete(name);
+    events.onReport(name, 'ContainerDisconnected');
   }
 
   function wait(request: RuntimeRequest): Promise<TriggerResponse> {
@@ -144,7 +159,7 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
     register: name => expected.add(name),
     bind(worker) {
       expected.delete(worker.name);
-      const item: Bound = { worker, calls: 0, isOff: false };
+      const item: Bound = { worker, calls: 0, isOff: false, isGone: false };
       events.onReport(worker.name, 'ContainerInstalled');
       bound.set(worker.name, item);
       drain(item);
