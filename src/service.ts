@@ -1,4 +1,4 @@
-import type { ServiceProfile } from '../profile.ts';
+import type { ServiceProfile } from './profile.ts';
 
 /**
  * Names the function that a call of a service goes to: the first selector at which the sum of the

@@ -4,9 +4,9 @@ import { now } from '../clock.ts';
 import { GatewayError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { FunctionProfile, ServiceProfile } from '../profile.ts';
+import { pickFunction } from '../service.ts';
 import { type CodeWatch, watchCode } from './code.ts';
 import { createPool, type Pool } from './pool.ts';
-import { pickFunction } from './service.ts';
 import type { ThreadSpec } from './thread.ts';
 
 /** A function that is being served. */

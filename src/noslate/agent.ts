@@ -6,12 +6,14 @@ import { GrpcError } from '../grpc/status.ts';
 import type { Connection } from '../h2/connection.ts';
 import type { Log } from '../log.ts';
 import { EMPTY_PROFILE } from '../profile.ts';
+import { pickFunction } from '../service.ts';
 import { describeTarget, type Target } from '../target.ts';
 import * as controlPlane from './control-plane.ts';
 import * as dataPlane from './data-plane.ts';
-import { type Failure, invoke, toError } from './data-plane.ts';
+import { type Failure, invoke, isTakenBack, toError } from './data-plane.ts';
 import { discover } from './discovery.ts';
 import { isUnsent } from './errors.ts';
+import { createPlacement } from './placement.ts';
 import { connectionOf, type Plane } from './plane.ts';
 import { createTelling } from './telling.ts';
 import { createUpload } from './upload.ts';
@@ -45,24 +47,27 @@ const STOPPING = new GatewayError('DRAINING', 'the instance is stopping');
 export function createNativeAgent(folder: string, log: Log): Agent {
   const { until, wake, close } = createWaiting();
   const planes = discover(folder, log, {
-    onUp: plane => telling.start(plane),
-    onDown() {},
+    onUp(plane) {
+      placement.onUp(plane);
+      telling.start(plane);
+    },
+    onDown: plane => placement.onDown(plane),
     onCapacity: wake,
   });
+  const placement = createPlacement(planes.dp, log);
   const telling = createTelling(() => [...planes.dp, ...planes.cp], log, wake);
   const { told, isUntold, hasTaken } = telling;
   let urls: Urls = createUrls(EMPTY_PROFILE);
   let isClosed = false;
 
-  /** The data plane with the least to do that can take a call. */
-  function pick(): { plane: Plane; connection: Connection } | undefined {
-    let best: { plane: Plane; connection: Connection } | undefined;
-    for (const plane of planes.dp) {
-      if (!plane.isUp || (best !== undefined && plane.load >= best.plane.load)) continue;
-      const connection = plane.pick();
-      if (connection !== undefined) best = { plane, connection };
-    }
-    return best;
+  /**
+   * The function that a call goes to. A service's is drawn here where it matters which data plane has its workers;
+   * else, as for a service that is not known, the data plane does it.
+   */
+  function resolve(target: Target): Target {
+    if (target.type === 'function' || !placement.isSeveral()) return target;
+    const service = telling.profile.services.find(({ name }) => name === target.name);
+    return service === undefined ? target : { type: 'function', name: pickFunction(service, Math.random()) };
   }
 
   async function run(target: Target, body: Readable, metadata: Metadata): Promise<TriggerResponse> {
@@ -75,20 +80,31 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     await undefined;
     // planes that were here before us may know all functions already, but only a whole body can be sent to find out
     if (isUntold() && !(mayKnow && upload.isWhole())) await until(told, deadline, () => LATE, signal);
+    const resolved = resolve(target);
     const begin = () => {
-      const picked = pick();
-      return picked && { plane: picked.plane, answer: invoke(picked.connection, target, upload, request) };
+      const place = resolved.type === 'function' ? placement.pick(resolved.name) : placement.pickAny();
+      if (place === undefined) return undefined;
+      const { plane, connection, site } = place;
+      if (site !== undefined) placement.enter(site, upload);
+      return { plane, site, answer: invoke(connection, resolved, upload, request) };
     };
     for (let refusals = 0; ; ) {
       if (signal.aborted) throw signal.reason;
       // begun as soon as there is room: a moment later another call may have it, or the connection be gone
-      const { plane, answer } = begin() ?? (await until(begin, deadline, () => LATE, signal));
+      const { plane, site, answer } = begin() ?? (await until(begin, deadline, () => LATE, signal));
       try {
-        return await answer;
+        const response = await answer;
+        if (site !== undefined) placement.onHead(site, upload, response.body);
+        return response;
       } catch (failure) {
+        if (site !== undefined) placement.onFail(site, upload);
         if (isClosed) throw STOPPING;
         const error = toError(failure as Failure, target);
         const isRepeatable = upload.isRepeatable();
+        if (isTakenBack(failure as Failure)) {
+          if (isRepeatable) continue;
+          throw new GatewayError('UNAVAILABLE', `${describeTarget(target)}: its worker came up elsewhere`, error);
+        }
         const isUntouched = failure instanceof GrpcError ? failure.isRefused : isUnsent(failure as Failure);
         if (isUntouched && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
         if (!isTransient(error, target, plane)) throw error;
@@ -116,13 +132,14 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   return {
     setProfile(next) {
       urls = createUrls(next);
+      placement.setProfile(next);
       telling.set(next);
       return until(told, undefined, () => LATE).then(() => {});
     },
 
     async warm(deadline) {
       const ready = () => {
-        const dp = pick();
+        const dp = placement.pickAny();
         const cp = told();
         return dp && cp && { dp: dp.plane, cp };
       };

@@ -10,7 +10,14 @@ import { Inlet } from '../inlet.ts';
 import type { ServiceProfile } from '../profile.ts';
 import { describeTarget, type Target } from '../target.ts';
 import { fromNoslate, type NoslateError } from './errors.ts';
-import { InvokeRequest, type Of, PlaneHealthyResponse, ServiceProfilesAccessor } from './messages.ts';
+import {
+  InvokeRequest,
+  type Of,
+  PlaneHealthyResponse,
+  ServiceProfilesAccessor,
+  StartWorkerFastFailRequest,
+  WorkerTrafficStatsResponse,
+} from './messages.ts';
 import { createResponseReader } from './response.ts';
 import type { Upload } from './upload.ts';
 
@@ -20,6 +27,8 @@ const INVOKE: Readonly<Record<Target['type'], string>> = {
 };
 const SET_SERVICE_PROFILES = '/noslated.data.DataPlane/setServiceProfiles';
 const CHECK_HEALTH = '/noslated.data.DataPlane/checkHealth';
+const GET_WORKER_TRAFFIC_STATS = '/noslated.data.DataPlane/getWorkerTrafficStats';
+const START_WORKER_FAST_FAIL = '/noslated.data.DataPlane/startWorkerFastFail';
 
 /** A body goes in messages of at most this size, a tenth of what a plane takes. */
 const MAX_BODY_BYTES = 1024 * 1024;
@@ -199,6 +208,35 @@ export async function setServiceProfiles(
   }));
   const request = frameMessage(ServiceProfilesAccessor.encode({ profiles }));
   await unaryCall(connection, SET_SERVICE_PROFILES, request, timeoutMs);
+}
+
+/** Asks a data plane for its workers, by function. @throws {GrpcError} rejected. */
+export async function getWorkerTrafficStats(
+  connection: Connection,
+  timeoutMs: number,
+): Promise<NonNullable<Of<typeof WorkerTrafficStatsResponse>['brokers']>> {
+  const answer = await unaryCall(connection, GET_WORKER_TRAFFIC_STATS, frameMessage(Buffer.of()), timeoutMs);
+  return WorkerTrafficStatsResponse.decode(answer).brokers ?? [];
+}
+
+/** What a call is told that waited for a worker, and was taken from there by `takeBack`: no worker has seen it. */
+const TAKEN_BACK = 'noslate-fc: to be placed anew';
+
+/**
+ * Has a data plane give back all calls of a function that wait there for a worker: they fail, and `isTakenBack` tells
+ * so. To break one off instead is not the same: it would keep its place in the queue, and be run when a worker comes.
+ *
+ * @throws {GrpcError} rejected.
+ * @see noslated src/data_plane/worker_broker.ts, `fastFailAllPendingsDueToStartError`
+ */
+export async function takeBack(connection: Connection, funcName: string, timeoutMs: number): Promise<void> {
+  const request = StartWorkerFastFailRequest.encode({ funcName, inspect: false, message: TAKEN_BACK, fatal: true });
+  await unaryCall(connection, START_WORKER_FAST_FAIL, frameMessage(request), timeoutMs);
+}
+
+/** True for a call that was taken back. */
+export function isTakenBack(failure: Failure): boolean {
+  return failure.message === TAKEN_BACK;
 }
 
 /** Asks a data plane for its health: it is ill while its circuit breaker is open. @throws {GrpcError} rejected. */

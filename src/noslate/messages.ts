@@ -166,6 +166,53 @@ const FunctionService = message({
 
 export const ServiceProfilesAccessor = message({ profiles: repeated(1, FunctionService) });
 
+const WorkerStats = message({ name: single(1, string), activeRequestCount: single(3, int32) });
+
+/** A function on one data plane. */
+const WorkerTrafficStats = message({
+  functionName: single(1, string),
+  inspector: single(2, bool),
+  /** Those that are starting among them, and those that never came. */
+  workers: repeated(3, WorkerStats),
+  /** Calls that have no head yet. */
+  concurrency: single(4, float),
+});
+
+export const WorkerTrafficStatsResponse = message({ brokers: repeated(1, WorkerTrafficStats) });
+
+/** Rejects the calls of a function that wait for a worker, with a message of the sender's. */
+export const StartWorkerFastFailRequest = message({
+  funcName: single(2, string),
+  inspect: single(3, bool),
+  message: single(4, string),
+  fatal: single(7, bool),
+});
+
+// rpc.proto
+
+const Any = message({ typeUrl: single(1, string), data: single(2, bytes) });
+
+export const HostRequest = message({
+  type: single(1, int32),
+  subscription: single(11, message({ eventName: single(1, string), subscribe: single(2, bool) })),
+  liveness: single(12, message({ timestamp: single(1, int32) })),
+});
+
+export const SubscriptionChunk = message({
+  events: repeated(2, message({ name: single(1, string), data: single(2, Any) })),
+});
+
+// data-plane-broadcast.proto
+
+export const RequestQueueingBroadcast = message({ name: single(1, string), isInspect: single(2, bool) });
+
+export const ContainerStatusReport = message({
+  functionName: single(1, string),
+  isInspector: single(2, bool),
+  event: single(3, string),
+  name: single(4, string),
+});
+
 // control-plane.proto
 
 /** What else a control plane says of a function and its workers is passed over: `/initialize` asks again and again. */

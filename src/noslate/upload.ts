@@ -24,6 +24,9 @@ export interface Upload {
   stop(): void;
   /** The call will not be made again: nothing needs to be kept. */
   release(): void;
+  /** Has it hand on no more than is kept, until `letGo`. */
+  hold(): void;
+  letGo(): void;
 }
 
 /** Makes an upload of a body that nobody has read from. It is never destroyed. */
@@ -33,13 +36,15 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
   let keptBytes = 0;
   let isRepeatable = true;
   let isKeeping = true;
+  let isHeld = false;
   let hasEnded = false;
   let take: Take | undefined;
 
   function keep(chunk: Buffer): void {
     if (!isKeeping) return;
     keptBytes += chunk.length;
-    if (keptBytes <= MAX_KEPT_BYTES) {
+    // while it is held, no chunk follows the one that passes the limit
+    if (keptBytes <= MAX_KEPT_BYTES || isHeld) {
       kept.push(chunk);
       return;
     }
@@ -51,9 +56,11 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
     kept.length = 0;
   }
 
+  const mustWait = (): boolean => isHeld && keptBytes >= MAX_KEPT_BYTES;
+
   function onData(chunk: Buffer): void {
     keep(chunk);
-    if (take?.(chunk, false) === false) body.pause();
+    if (take?.(chunk, false) === false || mustWait()) body.pause();
   }
   function onEnd(): void {
     hasEnded = true;
@@ -86,11 +93,11 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
       const isTaken = take(first, hasEnded);
       if (hasEnded) return;
       listen();
-      if (isTaken) body.resume();
+      if (isTaken && !mustWait()) body.resume();
     },
 
     resume() {
-      if (take !== undefined && !hasEnded) body.resume();
+      if (take !== undefined && !hasEnded && !mustWait()) body.resume();
     },
 
     stop() {
@@ -102,6 +109,16 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
     },
 
     release,
+
+    hold() {
+      isHeld = true;
+    },
+
+    letGo() {
+      if (!isHeld) return;
+      isHeld = false;
+      if (take !== undefined && !hasEnded) body.resume();
+    },
   };
 }
 

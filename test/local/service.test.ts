@@ -5,10 +5,10 @@ import type { Agent, Metadata } from '../../src/agent.ts';
 import { now } from '../../src/clock.ts';
 import { GatewayError } from '../../src/errors.ts';
 import { createLocalAgent } from '../../src/local/agent.ts';
-import { pickFunction } from '../../src/local/service.ts';
 import { createLog } from '../../src/log.ts';
 import type { Profile, ServiceProfile } from '../../src/profile.ts';
 import { loadProfile } from '../../src/profile-load.ts';
+import { pickFunction } from '../../src/service.ts';
 import { ask, project, read, SERVER_FILE, suite, within, withServer, write } from '../helpers.ts';
 
 const single = (name: string, functionName: string): ServiceProfile => ({

@@ -256,7 +256,7 @@ export async function startControlPlane({
   const looking = setInterval(look, LOOK_MS);
   look();
   await first;
-  listener = await listen(server, socketFile(workdir, `cp-${id}`));
+  listener = await listen(server, socketFile(workdir, `cp-${id}`), host);
   return {
     get counters() {
       return listener.counters;

@@ -219,7 +219,7 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
 
   if (knobs.lateSocketMs > 0) await new Promise(done => setTimeout(done, knobs.lateSocketMs));
   startedAt = Date.now();
-  listener = await listen(server, socketFile(workdir, `dp-${id}`));
+  listener = await listen(server, socketFile(workdir, `dp-${id}`), host);
   return {
     get counters() {
       return listener.counters;

@@ -10,8 +10,10 @@ import { encode } from './protocol.ts';
 export interface Counters {
   /** Connections open now. */
   sessions: number;
-  /** Streams open now. */
+  /** Streams open now, without those of Host.connect. */
   streams: number;
+  /** Streams of Host.connect open now. */
+  hosted: number;
   /** Calls begun since the start, by method. */
   begun: Record<string, number>;
   /** Calls that the client reset before they were answered to the end. */
@@ -46,11 +48,16 @@ export interface Listener {
   close(): void;
 }
 
+/** What a plane's gRPC server is asked about. */
+interface Hosting {
+  readonly hosted: number;
+}
+
 /** The raw socket of a session hangs on itself under this name: the session hides it behind a proxy. */
 const RAW = Symbol('socket');
 
 /** Serves on a unix socket. An old file in its place is removed, and the folder made, as planes do. */
-export async function listen(server: Server, file: string): Promise<Listener> {
+export async function listen(server: Server, file: string, host: Hosting): Promise<Listener> {
   const sockets = new Set<Socket>();
   const calls: CallCounters[] = [];
   const begun: Record<string, number> = {};
@@ -72,7 +79,7 @@ export async function listen(server: Server, file: string): Promise<Listener> {
 
   return {
     get counters() {
-      return { sessions: sockets.size, streams, begun, cancelled, calls };
+      return { sessions: sockets.size, streams, hosted: host.hosted, begun, cancelled, calls };
     },
     begin(call, method) {
       const stream = streamOf(call);
@@ -123,6 +130,8 @@ export function socketOf({ session }: ServerHttp2Stream): Socket | undefined {
 export interface Host {
   /** Host.connect: one liveness event at once, and one for each probe; and what was subscribed to. */
   readonly connect: (call: HostCall) => void;
+  /** Streams open now. */
+  readonly hosted: number;
   /** Tells it all subscribers. */
   broadcast(name: string, typeUrl: string, message: object): void;
 }
@@ -135,6 +144,7 @@ const LIVENESS_PROBE = 2;
 /** Makes the host of a plane. */
 export function createHost(): Host {
   const subscribers = new Map<string, Set<HostCall>>();
+  const open = new Set<HostCall>();
   const send = (call: HostCall, name: string, typeUrl: string, message: object): void => {
     call.write({ timestamp: Date.now(), events: [{ name, data: { typeUrl, data: encode(typeUrl, message) } }] });
   };
@@ -144,10 +154,15 @@ export function createHost(): Host {
   };
 
   return {
+    get hosted() {
+      return open.size;
+    },
     connect(call) {
       const leave = (): void => {
         for (const calls of subscribers.values()) calls.delete(call);
+        open.delete(call);
       };
+      open.add(call);
       call.on('data', ({ type, subscription }) => {
         if (type === LIVENESS_PROBE) live(call);
         if (type !== SUBSCRIBE || subscription?.eventName === undefined) return;
