@@ -3,18 +3,11 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Config } from './config.ts';
+import { environmentBytes, MAX_ENVIRONMENT_BYTES } from './environment.ts';
 import { describe, readJson } from './json-fault.ts';
 import { type Answer, PROBE, type Question } from './probe.ts';
 import { type FunctionProfile, type KeyValuePair, WORKER_DEFAULTS } from './profile.ts';
 import { type Reading, readText } from './profile-load.ts';
-
-/**
- * turfd drops its connection at a command above 4 KiB, and a worker's whole specification is one. Paths and names take
- * the rest: real planes stood 2.6 to 3.1 KB of environment.
- *
- * @see Noslate contract §5, "turf message cap"
- */
-const MAX_ENVIRONMENT_BYTES = 2500;
 
 /** So many functions' code is loaded at a time. */
 const AT_A_TIME = 4;
@@ -127,10 +120,10 @@ async function functionFindings(
   profile: FunctionProfile,
   environments: readonly KeyValuePair[],
 ): Promise<Findings> {
-  const { name, runtime, url, sourceFile = '', environments: own = [] } = profile;
+  const { name, runtime, url, sourceFile = '' } = profile;
   const findings = nothing();
   const { checked, warnings, problems } = findings;
-  const bytes = Buffer.byteLength(JSON.stringify([...environments, ...own].map(({ key, value }) => `${key}=${value}`)));
+  const bytes = environmentBytes({ environments }, profile);
   if (bytes > MAX_ENVIRONMENT_BYTES) {
     warnings.push(
       `${at}.environments: ${bytes} bytes with those of all functions, and turfd may refuse more than ${MAX_ENVIRONMENT_BYTES}`,

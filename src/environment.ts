@@ -15,7 +15,7 @@ export function settable(environments: readonly KeyValuePair[]): readonly KeyVal
  * What a worker's environment may have so that turfd starts it: turfd takes 4096 bytes for all that it is told of a
  * worker, and breaks off above. The rest is paths and names; environments above 2.6 to 3.1 KB were seen to fail.
  */
-export const MAX_ENVIRONMENT_BYTES = 2500;
+export const MAX_ENVIRONMENT_BYTES: number = 2500;
 
 /** How many bytes a function's environment takes on its way to turfd: that of all functions, and its own. */
 export function environmentBytes(
@@ -27,14 +27,4 @@ export function environmentBytes(
   for (const { key, value } of [...environments, ...own])
     bytes += Buffer.byteLength(JSON.stringify(`${key}=${value}`)) + 1;
   return bytes;
-}
-
-/** Says of each function whose environment is too large for turfd that it is. */
-export function oversized(profile: Pick<Profile, 'environments' | 'functions'>): string[] {
-  return profile.functions.flatMap((item, i) => {
-    const bytes = environmentBytes(profile, item);
-    if (bytes <= MAX_ENVIRONMENT_BYTES) return [];
-    const what = `functions[${i}].environments: with those of all functions ${JSON.stringify(item.name)} has ${bytes} bytes`;
-    return [`${what}, above ${MAX_ENVIRONMENT_BYTES} turfd may start no worker`];
-  });
 }
