@@ -269,7 +269,9 @@ logs_of() {
 follow() {
   logs_of "$1"
   # tail looks once more after the process has ended, so that no last words are lost
-  sed -u "s/^/[$1] /" < <(exec tail -q -n +1 -F -s 0.1 --pid="${pids[$1]}" -- "${logs[@]}" 2>/dev/null) &
+  # by name, again and again: a plane's log is a link to a file of the day, made with the first line and made anew each
+  # day, which tail gives up where it waits for inotify's word
+  sed -u "s/^/[$1] /" < <(exec tail -q -n +1 -F ---disable-inotify -s 0.1 --pid="${pids[$1]}" -- "${logs[@]}" 2>/dev/null) &
   followers+=($!)
 }
 

@@ -1,9 +1,9 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, symlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { ask, NOT_LINUX, project, SERVER_FILE, suite, temporary, write } from '../helpers.ts';
+import { ask, eventually, NOT_LINUX, project, SERVER_FILE, suite, temporary, write } from '../helpers.ts';
 import { type Container, START_FILE, together, withContainer } from './container.ts';
 import type { Manners } from './noslate/manners.ts';
 
@@ -135,6 +135,26 @@ test('should bring what Noslate logs to stdout, to the last line', () =>
     assert.match(output, /^\[data_plane\] INFO \d+ stopping$/m);
     assert.match(output, /^\[control_plane\] INFO \d+ stopping$/m);
   }));
+
+test('should bring it from the next day on, too, when a plane logs into another file', () =>
+  withContainer(
+    { env: { SERVER_PLANE_LOG: 'stdout' }, standIns: { data_plane: { midnightMs: 2000 } } },
+    async container => {
+      const logs = (text: string): Promise<void> =>
+        eventually(text, async () => container.output().includes(text), 60_000);
+      await logs('data plane 0 listens');
+      await logs('good morning');
+      const files = readdirSync(join(container.workdir, 'logs'));
+      assert.is(files.filter(file => /^data_plane\.log\.\d/.test(file)).length, 2);
+      await container.signal('SIGTERM');
+      assert.is(await container.end(), 0);
+      const said = container.output().match(/^\[data_plane\] INFO \d+ .*$/gm) ?? [];
+      assert.equal(
+        said.map(line => line.replace(/^.*INFO \d+ /, '')),
+        ['starting', 'data plane 0 listens', 'good morning', 'stopping'],
+      );
+    },
+  ));
 
 test('should hand SIGHUP on to the server', () =>
   withContainer({}, async container => {

@@ -11,6 +11,8 @@ export interface Manner {
   busyMs?: number;
   /** Ends at once with this status, once it has said so. */
   status?: number;
+  /** ms from a plane's start until its log takes it to be the next day. */
+  midnightMs?: number;
   /** A plane that takes no SIGTERM, as turfd never does. */
   stubborn?: boolean;
   /** Workers that turfd starts, in sessions of their own and without our environment. */

@@ -1,12 +1,13 @@
 // The stand-ins for the planes: the test planes as processes of their own, and what start.sh must heed with them.
 import { spawn } from 'node:child_process';
-import { appendFileSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createLog } from '../../../src/log.ts';
 import { startControlPlane } from '../../planes/control-plane.ts';
 import { type Plane, startDataPlane } from '../../planes/data-plane.ts';
 import { KNOBS } from '../../planes/knobs.ts';
 import { behave, die, folder, whenDue } from './manners.ts';
+import { createPlaneLog } from './plane-log.ts';
 
 /** How long the control plane waits for a first data plane, ms: `plane.planeFirstConnectionTimeout`. */
 const FIRST_CONNECTION_MS = 10_000;
@@ -19,9 +20,10 @@ export function run(program: 'data_plane' | 'control_plane'): void {
   const workdir = folder('NOSLATED_WORKDIR');
   const id = Number(process.env['NOSLATED_PLANE_ID'] ?? 0);
   dumpConfig(workdir, program);
-  const logFile = join(folder('NOSLATE_LOGDIR'), `${program}.log`);
-  const say = (message: string): void => appendFileSync(logFile, `INFO ${process.pid} ${message}\n`);
+  const { say, flush } = createPlaneLog(join(folder('NOSLATE_LOGDIR'), `${program}.log`), manner.midnightMs);
+  process.on('exit', flush);
   say('starting');
+  if (manner.midnightMs !== undefined) setTimeout(say, manner.midnightMs, 'good morning');
 
   let running: Plane | undefined;
   process.on('SIGTERM', async () => {
