@@ -78,6 +78,10 @@ for (const agent of AGENTS) {
     };
     const overrides = { broken: { initializer: 'index.initializer', worker: { reservationCount: 1 } } };
     await withServerOn(agent, { functions, overrides }, async ({ port, line }) => {
+      await line(
+        'the detail',
+        ({ message, error }) => message === 'worker exited' && JSON.stringify(error).includes('secret detail'),
+      );
       const headers = { 'x-fc-initialization-timeout': '3' };
       const reply = await ask(port, { method: 'POST', path: '/initialize', headers });
       assert.is(reply.status, 404);
@@ -91,10 +95,6 @@ for (const agent of AGENTS) {
             ];
       const { errorType, errorMessage } = reply.json();
       assert.equal([errorType, errorMessage], expected);
-      await line(
-        'the detail',
-        ({ message, error }) => message === 'worker exited' && JSON.stringify(error).includes('secret detail'),
-      );
     });
   });
 

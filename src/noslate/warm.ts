@@ -17,6 +17,8 @@ export interface BrokerStats {
 const FIRST_DELAY_MS = 20;
 const LONGEST_DELAY_MS = 250;
 
+const LATE = new Error('no snapshot by the deadline');
+
 /**
  * Resolves when every function has as many active workers as its `worker.reservationCount`.
  *
@@ -33,10 +35,10 @@ export async function untilWarm(
   snapshot: () => Promise<readonly BrokerStats[]>,
   deadline: number,
 ): Promise<void> {
-  let stats: readonly BrokerStats[] = [];
+  let stats: readonly BrokerStats[] | undefined;
   let failure: unknown;
   for (let delay = 0; ; delay = Math.min(delay * 2 || FIRST_DELAY_MS, LONGEST_DELAY_MS)) {
-    const missing = missingOf(profile(), stats, failure === undefined);
+    const missing = missingOf(profile(), stats ?? [], stats !== undefined && failure === undefined);
     if (missing.length === 0) return;
     const left = deadline - now();
     if (left <= 0) throw new GatewayError('UNAVAILABLE', missing.join('; '), failure);
@@ -46,7 +48,8 @@ export async function untilWarm(
       failure = undefined;
     } catch (error) {
       if (error instanceof GatewayError) throw error;
-      failure = error;
+      // what was asked for in the last moment tells nothing new
+      if (error !== LATE || stats === undefined) failure = error;
     }
   }
 }
@@ -79,7 +82,7 @@ function reasonOf(bytes: number): string {
 async function before<T>(deadline: number, promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    const fail = (): void => reject(new Error('no snapshot by the deadline'));
+    const fail = (): void => reject(LATE);
     timer = setTimeout(fail, Math.max(0, deadline - now()));
   });
   try {

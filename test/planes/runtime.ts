@@ -5,7 +5,7 @@ import type { Log } from '../../src/log.ts';
 import type { FunctionProfile, KeyValuePair } from '../../src/profile.ts';
 import { type Broker, createBroker, type Report } from './broker.ts';
 import { type NoslateError, planeError } from './errors.ts';
-import { createScaler } from './scaler.ts';
+import { createScaler, type Scaler } from './scaler.ts';
 import { startWorker } from './worker.ts';
 
 /** A service profile, as Noslate's SDK takes it. */
@@ -74,7 +74,7 @@ export interface DataFlow {
 }
 
 /**
- * Makes a data plane's inside on local agents. What it cannot do as Noslate does: aworker, rate limits, round-robin
+ * Makes a data plane's inside on the local agent's workers. What it cannot do as Noslate does: aworker, rate limits, round-robin
  * and memory pools; and at its deadline a call's worker hears of it, which on Noslate it does not.
  *
  * @param log - gets what functions print.
@@ -151,6 +151,8 @@ export function createDataFlow(log: Log, events: DataFlowEvents): DataFlow {
 export interface Runtime extends Pick<DataFlow, 'setServiceProfiles' | 'invoke' | 'invokeService' | 'activeWorkers'> {
   /** Makes these the functions, and these the environments of workers that start from now on. */
   setFunctionProfile(profiles: readonly FunctionProfile[], environments: readonly KeyValuePair[]): Promise<void>;
+  /** Workers of a function, as the control plane knows them. */
+  workers: Scaler['workers'];
   close(): Promise<void>;
 }
 
@@ -170,6 +172,7 @@ export function createRuntime(log: Log): Runtime {
   scaler.add(place);
   return {
     ...flow,
+    workers: scaler.workers,
     async setFunctionProfile(profiles, environments) {
       flow.setFunctionProfile(profiles);
       scaler.setEnvironments(environments);

@@ -45,7 +45,9 @@ export function createScaler(log: Log, pick: (places: readonly Place[]) => Place
   const workers = new Map<string, { function: string; place: Place; isActive: boolean }>();
   let profiles: readonly Pick<FunctionProfile, 'name' | 'worker'>[] = [];
   let environments: readonly KeyValuePair[] = [];
-  let started = 0;
+  /** No other control plane has used it. */
+  const id = `${process.pid}${Date.now() % 100_000}`;
+  const started = new Map<string, number>();
 
   const settings = (name: string) => {
     const profile = profiles.find(item => item.name === name);
@@ -65,7 +67,9 @@ export function createScaler(log: Log, pick: (places: readonly Place[]) => Place
     if (of(name).length >= limit) return fail(`Replica count exceeded limit (${of(name).length} / ${limit})`, false);
     const place = pick([...places]);
     if (place === undefined) return fail(internalError(new Error('No available data plane.')).message, true);
-    const worker = `${name}-${++started}`;
+    const number = (started.get(name) ?? 0) + 1;
+    started.set(name, number);
+    const worker = `${name}-${id}-${number}`;
     workers.set(worker, { function: name, place, isActive: false });
     try {
       await place.register(name, worker);

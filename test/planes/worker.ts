@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
-import type { Agent, TriggerResponse } from '../../src/agent.ts';
-import { momentOf, now } from '../../src/clock.ts';
+import type { TriggerResponse } from '../../src/agent.ts';
+import { momentOf } from '../../src/clock.ts';
 import { GatewayError } from '../../src/errors.ts';
-import { createLocalAgent } from '../../src/local/agent.ts';
+import { createCall } from '../../src/local/call.ts';
+import { type Replica, startReplica } from '../../src/local/replica.ts';
 import type { Log } from '../../src/log.ts';
-import { EMPTY_PROFILE, type FunctionProfile, type KeyValuePair } from '../../src/profile.ts';
+import type { FunctionProfile, KeyValuePair } from '../../src/profile.ts';
 import { errorAfterHead, errorBeforeHead, internalError, type NoslateError, sessionClosed } from './errors.ts';
 import type { RuntimeRequest } from './runtime.ts';
 
@@ -34,11 +35,8 @@ const NEVER = new AbortController().signal;
 const TURF_BYTES = 4096;
 const OTHER_BYTES = 1400;
 
-/** Far enough for a start to fail by itself. */
-const START_MS = 60_000;
-
 /**
- * Starts a worker, a local agent of its own, as turfd and the data plane together do; resolves when it is initialized.
+ * Starts a worker in a thread, as turfd and the data plane together do; resolves when it is initialized.
  *
  * @param onExit - it ended by itself.
  * @throws {NoslateError} rejected: what the control plane says of a worker that could not be started.
@@ -50,40 +48,39 @@ export async function startWorker(
   log: Log,
   onExit: () => void,
 ): Promise<Worker> {
+  const { name: functionName, runtime } = profile;
+  const failed = { name: functionName, runtime, requestId: '', deadline: 0 };
   let isClosed = false;
-  const onDeath = (): void => {
-    // it would start another by itself; but first it says why
-    queueMicrotask(() => agent.close());
-    onExit();
-  };
-  const agent: Agent = createLocalAgent(WORKER_FILE, onExited(log, onDeath));
-  const failed = { name: profile.name, runtime: profile.runtime, requestId: '', deadline: 0 };
-  // how many there are, and what they get, is decided on the planes
-  const { initializationTimeout } = profile.worker ?? {};
-  const worker = {
-    ...(initializationTimeout === undefined ? {} : { initializationTimeout }),
-    reservationCount: 1,
-    replicaCountLimit: 1,
-    maxActivateRequests: 2 ** 30,
-  };
-  try {
-    // turfd drops the connection of whoever sends more
-    if (bytesOf([...environments, ...(profile.environments ?? [])]) > TURF_BYTES - OTHER_BYTES) {
-      throw internalError(new Error('read ECONNRESET'));
-    }
-    await agent.setProfile({ ...EMPTY_PROFILE, functions: [{ ...profile, worker }], environments });
-    await agent.warm(now() + START_MS);
-  } catch (error) {
-    agent.close();
-    throw error instanceof GatewayError ? errorBeforeHead(error, failed) : error;
+  // turfd drops the connection of whoever sends more
+  if (bytesOf([...environments, ...(profile.environments ?? [])]) > TURF_BYTES - OTHER_BYTES) {
+    throw internalError(new Error('read ECONNRESET'));
   }
+  const replica = await new Promise<Replica>((resolve, reject) => {
+    const started = startReplica(name, { workerFile: WORKER_FILE, profile, environments }, log, {
+      onReady() {
+        log.info('worker ready', { function: functionName, worker: name });
+        resolve(started);
+      },
+      onRelease() {},
+      onExit(error, wasReady) {
+        if (error === undefined) return;
+        log.error('worker exited', { function: functionName, worker: name, error });
+        if (wasReady) onExit();
+        else reject(error);
+      },
+    });
+  }).catch((error: unknown) => {
+    throw errorBeforeHead(error, failed);
+  });
 
   return {
     name,
     async invoke({ body, signal: _, ...call }, onFinish) {
       try {
         const request = { ...call, deadline: momentOf(call.deadline), signal: NEVER };
-        const response = await agent.invoke(profile.name, body, request);
+        const response = await new Promise<TriggerResponse>((resolve, reject) => {
+          replica.invoke(createCall(body, request, resolve, reject));
+        });
         response.body.on('close', onFinish);
         return toDroppable(response);
       } catch (error) {
@@ -94,7 +91,7 @@ export async function startWorker(
     },
     close() {
       isClosed = true;
-      return agent.close();
+      return replica.end();
     },
   };
 }
@@ -102,17 +99,6 @@ export async function startWorker(
 /** `KEY=value`, in JSON. */
 function bytesOf(environments: readonly KeyValuePair[]): number {
   return Buffer.byteLength(JSON.stringify(environments.map(({ key, value }) => `${key}=${value}`)));
-}
-
-/** Hears of a worker's end by what the local agent logs of it. */
-function onExited(log: Log, onExit: () => void): Log {
-  return {
-    ...log,
-    error(message, fields) {
-      log.error(message, fields);
-      if (message === 'worker exited') onExit();
-    },
-  };
 }
 
 /** A response whose body can be destroyed without the function hearing of it, and fails as a data plane's does. */

@@ -113,13 +113,17 @@ export class Planes {
     this.runtime.setServiceProfiles(profiles as Parameters<Runtime['setServiceProfiles']>[0]);
   }
 
+  /** Of functions without a worker it knows nothing. */
   getWorkerStatsSnapshot(): object {
-    const brokers = this.#functions.map(({ name }) => ({
-      name,
-      inspector: false,
-      activeWorkerCount: this.runtime.activeWorkers(name),
-    }));
-    return { brokers: [...brokers, ...brokers.map(item => ({ ...item, inspector: true, activeWorkerCount: 1 }))] };
+    const brokers = this.#functions.flatMap(({ name }) => {
+      const workers = this.runtime.workers(name);
+      const activeWorkerCount = workers.filter(({ isActive }) => isActive).length;
+      const initiatingWorkerCount = workers.length - activeWorkerCount;
+      const inspected = { name, inspector: true, activeWorkerCount: 1, initiatingWorkerCount: 0 };
+      if (workers.length === 0) return [inspected];
+      return [{ name, inspector: false, activeWorkerCount, initiatingWorkerCount }, inspected];
+    });
+    return { brokers };
   }
 
   /** As long as a call to the data plane and back. */
