@@ -53,7 +53,7 @@ async function main(): Promise<void> {
   if (problems.length > 0) exitConfig(new ConfigError(problems));
   const profile = reading?.profile ?? EMPTY_PROFILE;
   if (action === 'doctor') {
-    const [text, toMend] = await (await import('./doctor.ts')).examine(config, profile.functions);
+    const [text, toMend] = await (await import('./doctor.ts')).examine(config, profile);
     process.stdout.write(text, () => process.exit(toMend > 0 ? 1 : 0));
     return;
   }

@@ -1,8 +1,11 @@
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { Client, credentials } from '@grpc/grpc-js';
 import * as assert from 'uvu/assert';
 import { eventually, project, run, startServer, suite, temporary, within, write } from './helpers.ts';
 import { startPlanes } from './planes/index.ts';
+import type { InvokeRequest, InvokeResponse } from './planes/messages.ts';
+import { method, PUSH_SERVER, socketFile } from './planes/protocol.ts';
 
 const doctor = suite('doctor');
 
@@ -31,7 +34,12 @@ doctor('should find Noslate healthy, and then what is wrong with it', async () =
   const planes = await startPlanes();
   const { workdir } = planes;
   write(join(workdir, 'run/control.config.json'), '{"virtualMemoryPoolSize":"1gb"}');
-  const native = { SERVER_AGENT: 'native', NOSLATED_WORKDIR: workdir, TURF_WORKDIR: turf };
+  const native = {
+    SERVER_AGENT: 'native',
+    NOSLATED_WORKDIR: workdir,
+    TURF_WORKDIR: turf,
+    NOSLATE_LOGDIR: '/logs',
+  };
   const worker = { worker: { reservationCount: 1 } };
   const server = await startServer({ functions: { hello }, overrides: { hello: worker }, env: native });
   const { folder } = server;
@@ -44,8 +52,8 @@ doctor('should find Noslate healthy, and then what is wrong with it', async () =
       `FC asks port ${server.port}`,
       `turfd ${join(turf, 'turf.sock')} is open`,
       'cp-0 healthy',
-      'hello 1 workers of 1 reserved',
       'dp-0 healthy',
+      'hello 1 workers of 1 reserved',
       'memory pool 1gb, 512 MiB reserved',
       'healthy',
       '',
@@ -59,31 +67,116 @@ doctor('should find Noslate healthy, and then what is wrong with it', async () =
     assert.is(ill.code, 1);
     assert.equal(ill.problems, [
       '! FC asks port 1: unset SERVER_PORT',
-      '! hello 1 workers of 2 reserved: see the log',
+      '! hello 1 workers of 2 reserved: see /logs/control_plane.log',
       '! gone not set in the control plane: start the server with this noslate.json',
       '! memory pool 1gb, 1536 MiB reserved: raise NOSLATED_VIRTUAL_MEMORY_POOL_SIZE',
       `! gone no ${join(other, 'nowhere')}: fix its url`,
     ]);
     assert.is(ill.lines.at(-2), '5 to mend');
 
-    await planes.kill();
+    const environments = [{ key: 'LONG', value: 'x'.repeat(3000) }];
+    const large = project({ hello }, {}, { hello: { ...worker, environments } });
+    assert.equal((await examine(large, env)).problems, [
+      '! hello has an environment of 3008 bytes: turfd may start no worker above 2500',
+    ]);
+
+    await planes.setKnobs({ unhealthy: true });
+    assert.equal((await examine(folder, env)).problems, [
+      '! dp-0 ill, Circuit Breaker Enabled: see /logs/data_plane.log',
+    ]);
+    await planes.setKnobs({ unhealthy: false });
+
     close();
+    const closeAnother = await listen(join(turf, 'turf.sock'));
+    assert.equal((await examine(folder, env)).problems, [
+      '! cp-0 older than turfd, and does not connect to another: start it again',
+    ]);
+
+    await planes.kill();
+    closeAnother();
     const hush = await listen(join(workdir, 'socks/dp-7.sock'));
     const dead = await within(10_000, examine(folder, env), 'the end');
     hush();
     assert.is(dead.code, 1);
-    assert.equal(
-      dead.problems.map(line => line.replace(/connect E.*\)/, 'refused')),
-      [
-        `! turfd ${join(turf, 'turf.sock')} is closed: start it with this TURF_WORKDIR`,
-        '! cp-0 refused: start it again',
-        '! dp-0 refused: start it again',
-        '! dp-7 silent: start it again',
-      ],
-    );
+    const refused = (plane: string): string => `connect ECONNREFUSED ${join(workdir, `socks/${plane}.sock`)}`;
+    assert.equal(dead.problems, [
+      `! turfd ${join(turf, 'turf.sock')} is closed: start it with this TURF_WORKDIR`,
+      `! cp-0 ${refused('cp-0')}: start it again`,
+      `! dp-0 ${refused('dp-0')}: start it again`,
+      '! dp-7 silent: start it again',
+    ]);
   } finally {
     await server.stop();
     await planes.stop();
+  }
+});
+
+doctor('should look at every data plane for workers, and for calls that wait there', async () => {
+  const turf = temporary();
+  const close = await listen(join(turf, 'turf.sock'));
+  const planes = await startPlanes({ dataPlanes: [0, 1], knobs: { placeOn: 'dp-1' } });
+  const { workdir } = planes;
+  const native = { SERVER_AGENT: 'native', NOSLATED_WORKDIR: workdir, TURF_WORKDIR: turf, NOSLATE_LOGDIR: '/logs' };
+  const worker = { worker: { reservationCount: 1, replicaCountLimit: 1 } };
+  const server = await startServer({ functions: { hello }, overrides: { hello: worker }, env: native });
+  const client = new Client(`unix:${socketFile(workdir, 'dp-0')}`, credentials.createInsecure());
+  try {
+    const env = { ...native, SERVER_PORT: String(server.port) };
+    await eventually('a worker', async () => (await examine(server.folder, env)).code === 0);
+    const { lines } = await examine(server.folder, env);
+    assert.ok(lines.includes('hello 1 workers of 1 reserved, 0 on dp-0 and 1 on dp-1'), lines.join('\n'));
+
+    // as whoever takes any data plane; the server would take it back from there
+    await server.stop();
+    const { path, requestSerialize, responseDeserialize } = method<InvokeRequest, InvokeResponse>(
+      PUSH_SERVER,
+      'invoke',
+    );
+    const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+    call.on('error', () => {});
+    call.write({ name: 'hello', deadline: Date.now() + 60_000 });
+    await eventually('it to wait', async () => (await planes.counters('dp-0')).calls.length === 1);
+    const waiting =
+      '! hello 1 workers of 1 reserved, 0 on dp-0 and 1 on dp-1, 1 calls wait: see /logs/control_plane.log';
+    const closed = `! server port ${server.port} is closed: start it`;
+    assert.equal((await examine(server.folder, env)).problems, [closed, waiting]);
+
+    const sdk = { ...env, SERVER_AGENT: 'sdk', NOSLATE_PATH: resolve('dist-test/sdk/noslate') };
+    assert.equal((await examine(server.folder, sdk)).problems, [
+      closed,
+      '! agent sdk picks one of 2 data planes, wherever the workers are: use the agent native',
+      waiting,
+    ]);
+  } finally {
+    client.close();
+    await server.stop();
+    await planes.stop();
+    close();
+  }
+});
+
+doctor('should wait for workers that are on their way, as after another deployment', async () => {
+  const turf = temporary();
+  const close = await listen(join(turf, 'turf.sock'));
+  const planes = await startPlanes({ knobs: { replaceMs: 3000 } });
+  const env = { SERVER_AGENT: 'native', NOSLATED_WORKDIR: planes.workdir, TURF_WORKDIR: turf };
+  const options = { functions: { hello }, overrides: { hello: { worker: { reservationCount: 1 } } }, env };
+  const first = await startServer(options);
+  await first.line('its functions', ({ message }) => message === 'function profiles set');
+  await first.stop();
+  const second = await startServer(options);
+  try {
+    await eventually(
+      'the next functions',
+      async () => (await planes.counters('cp-0')).begun['setFunctionProfile'] === 2,
+    );
+    const { lines, problems } = await examine(second.folder, { ...env, SERVER_PORT: String(second.port) });
+    assert.equal(problems, []);
+    assert.ok(lines.includes('hello 1 workers of 1 reserved'));
+  } finally {
+    await second.stop();
+    await planes.stop();
+    close();
   }
 });
 

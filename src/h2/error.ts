@@ -15,7 +15,8 @@ export class H2Error extends Error {
   readonly isRefused: boolean;
 
   constructor(code: number, message: string, from?: 'local' | 'peer', isRefused = false) {
-    super(`${message} (${NAMES[code] ?? `error code ${code}`})`);
+    // of a connection that was lost the message says all
+    super(from === undefined && code === 0 ? message : `${message} (${NAMES[code] ?? `error code ${code}`})`);
     this.code = code;
     this.from = from;
     this.isRefused = isRefused;
