@@ -61,6 +61,7 @@ export async function startWorker(
         log.info('worker ready', { function: functionName, worker: name });
         resolve(started);
       },
+      onLoaded() {},
       onRelease() {},
       onExit(error, wasReady) {
         if (error === undefined) return;
