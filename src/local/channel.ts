@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
+import { Pieces } from '../pieces.ts';
 
 /**
  * Byte streams over a MessagePort, which itself holds whatever is posted: the sender may post only what
@@ -9,15 +10,23 @@ import type { Readable } from 'node:stream';
 const WINDOW = 192 * 1024;
 /** Largest piece that is posted. WINDOW and one piece make the 256 KiB that a stalled stream may hold. */
 const PIECE = 64 * 1024;
+/** A piece below this size may have others behind it in the same turn. */
+const SMALL = 16 * 1024;
+/** What a message takes on its way besides its bytes is about half of this: so much credit even the smallest uses up. */
+export const MESSAGE_COST: number = 1024;
 
 /** The sending end. */
 export interface Outlet {
   /**
-   * Posts a chunk as far as credit reaches and the rest as credit comes in. Calls `done` when all of it
-   * is posted; until then there must be no other `write`. The chunk is copied. With `isLast` the last
-   * piece carries the end.
+   * Posts chunks as far as credit reaches and the rest as credit comes in. Calls `done` when they may be changed and
+   * the next ones come; until then there must be no other `write`. With `isLast` the last piece carries the end, and
+   * `done` means that it is posted.
+   *
+   * The first piece of a turn is posted at once. What comes behind a small one is joined, and posted at the turn's end.
    */
-  write(chunk: Uint8Array, isLast: boolean, done: () => void): void;
+  write(chunks: readonly Uint8Array[], isLast: boolean, done: () => void): void;
+  /** Posts the end, behind all that was written. */
+  end(): void;
   /** Takes credit from the receiving end. */
   grant(bytes: number): void;
   /** Drops what could not be posted yet, and calls its `done`. */
@@ -25,35 +34,69 @@ export interface Outlet {
 }
 
 /** Makes a sending end. `post` gets each piece with a memory of its own, fit to be transferred. */
-export function createOutlet(post: (piece: Uint8Array, isEnd: boolean) => void): Outlet {
+export function createOutlet(post: (piece: Uint8Array | undefined, isEnd: boolean) => void): Outlet {
   let credit = WINDOW;
-  let rest: { chunk: Uint8Array; isLast: boolean; done: () => void } | undefined;
+  const waiting = new Pieces();
+  let isEnded = false;
+  let done: (() => void) | undefined;
+  /** Something small was posted in this turn. */
+  let isBusy = false;
 
   function flush(): void {
-    while (rest !== undefined && credit > 0) {
-      const { chunk, isLast, done } = rest;
-      const size = Math.min(chunk.length, credit, PIECE);
-      const isDone = size === chunk.length;
-      credit -= size;
-      rest = isDone ? undefined : { chunk: chunk.subarray(size), isLast, done };
-      post(copy(chunk, size), isDone && isLast);
-      if (isDone) done();
+    while (waiting.bytes > 0 && credit > 0) {
+      // a copy: small chunks are views of a pool that other requests share, and posted as they are, the whole pool would
+      // be copied to the function's thread, other callers' bytes and all
+      const piece = waiting.take(Math.min(waiting.bytes, credit, PIECE));
+      credit -= Math.max(piece.length, MESSAGE_COST);
+      post(piece, isEnded && waiting.bytes === 0);
     }
+    if (waiting.bytes > 0) return;
+    const written = done;
+    done = undefined;
+    written?.();
+  }
+  function endTurn(): void {
+    isBusy = false;
+    if (waiting.bytes === 0 || credit <= 0) return;
+    waitForTurn();
+    flush();
+  }
+  function waitForTurn(): void {
+    isBusy = true;
+    setImmediate(endTurn);
   }
 
   return {
-    write(chunk, isLast, done) {
-      rest = { chunk, isLast, done };
+    write(chunks, isLast, written) {
+      isEnded = isLast;
+      let bytes = waiting.bytes;
+      for (const { length } of chunks) bytes += length;
+      if (isBusy && !isLast && credit > 0 && bytes < PIECE) {
+        for (const chunk of chunks) waiting.push(Buffer.from(chunk));
+        written();
+        return;
+      }
+      if (!isBusy && !isLast && bytes < SMALL) waitForTurn();
+      for (const chunk of chunks) waiting.push(chunk);
+      done = written;
+      if (isLast && waiting.bytes === 0) post(undefined, true);
       flush();
+    },
+    end() {
+      isEnded = true;
+      if (waiting.bytes === 0) post(undefined, true);
+      else flush();
     },
     grant(bytes) {
+      const wasOut = credit <= 0;
       credit += bytes;
-      flush();
+      if (wasOut) flush();
     },
     close() {
-      const dropped = rest;
-      rest = undefined;
-      dropped?.done();
+      waiting.clear();
+      const dropped = done;
+      done = undefined;
+      dropped?.();
     },
   };
 }
@@ -68,50 +111,36 @@ export function sendBody(
   send: (piece: undefined, isEnd: boolean) => void,
 ): () => void {
   let isWritten = true;
-  let hasEnded = false;
   let isStopped = false;
 
-  function write(chunk: Buffer, isLast: boolean): void {
+  function onWritten(): void {
+    isWritten = true;
+    if (!isStopped && body.isPaused()) body.resume();
+  }
+  function onData(chunk: Buffer): void {
     isWritten = false;
-    outlet.write(chunk, isLast, () => {
-      isWritten = true;
-      if (isStopped || isLast) return;
-      if (hasEnded) send(undefined, true);
-      else if (body.isPaused()) body.resume();
-    });
+    outlet.write([chunk], false, onWritten);
     if (!isWritten) body.pause();
   }
-  const onData = (chunk: Buffer): void => write(chunk, false);
-  const onEnd = (): void => {
-    // a paused stream still says that its last chunk was the last
-    if (isWritten) send(undefined, true);
-    else hasEnded = true;
-  };
 
   const first: Buffer | null = body.read();
   const isWhole = body.complete === true && body.readableLength === 0;
   if (first === null) send(undefined, isWhole);
-  else write(first, isWhole);
+  else if (isWhole) outlet.write([first], true, () => {});
+  else onData(first);
   if (isWhole) return () => {};
 
   body.on('data', onData);
-  body.on('end', onEnd);
+  // a paused stream still says that its last chunk was the last
+  body.on('end', outlet.end);
   if (isWritten) body.resume();
   return () => {
     // only once: after the answer the rest is let run out, and must not be stopped again
     if (isStopped) return;
     isStopped = true;
     body.off('data', onData);
-    body.off('end', onEnd);
+    body.off('end', outlet.end);
     outlet.close();
     body.pause();
   };
-}
-
-/**
- * Small chunks are views of a pool that other requests share: posted as they are, the whole pool would
- * be copied to the function's thread, other callers' bytes and all.
- */
-function copy(chunk: Uint8Array, size: number): Uint8Array {
-  return new Uint8Array(chunk.subarray(0, size));
 }

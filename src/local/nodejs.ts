@@ -1,7 +1,8 @@
 import { STATUS_CODES } from 'node:http';
 import { Writable } from 'node:stream';
 import { Inlet } from '../inlet.ts';
-import { createOutlet, type Outlet } from './channel.ts';
+import { Pieces } from '../pieces.ts';
+import { createOutlet, MESSAGE_COST, type Outlet } from './channel.ts';
 import type { InvokeHead } from './messages.ts';
 
 /** A write is one message of the data plane's, which takes 10 MiB. */
@@ -25,7 +26,7 @@ export class IncomingMessage extends Inlet {
   readonly #baggage: readonly string[];
 
   constructor(head: InvokeHead, grant: (bytes: number) => void) {
-    super(grant, () => {});
+    super(grant, () => {}, MESSAGE_COST);
     this.url = head.url;
     this.method = head.method;
     this.rawHeaders = head.headers;
@@ -66,8 +67,8 @@ export class ServerResponse extends Writable {
   readonly #outlet: Outlet;
   readonly #headers: Record<string, HeaderValue> = Object.create(null);
   /** Body written before the head. */
-  readonly #held: Buffer[] = [];
-  #pending: { chunk: Buffer; done: () => void } | undefined;
+  #held: Pieces | undefined;
+  #pending: { chunks: readonly Uint8Array[]; bytes: number; done: () => void } | undefined;
   /** The head until it is out, as it was at `writeHead`: what is set later does not count. */
   #head: { status: number; headers: readonly string[] } | undefined;
   #headersSent = false;
@@ -143,16 +144,15 @@ export class ServerResponse extends Writable {
   }
 
   override _write(chunk: Buffer, _: BufferEncoding, callback: (error?: Error) => void): void {
-    if (chunk.length > MAX_WRITE) {
-      callback(new Error(`res.write: expected at most ${MAX_WRITE} bytes at a time, got ${chunk.length}`));
-    } else if (this.#headersSent) {
-      this.#pending = { chunk, done: callback };
-      this.#schedule();
-    } else {
-      // copied: after its callback a chunk is the function's again
-      this.#held.push(Buffer.from(chunk));
-      callback();
-    }
+    this.#take([chunk], callback);
+  }
+
+  /** What was written while a chunk was on its way goes together. */
+  override _writev(items: readonly { chunk: Buffer }[], callback: (error?: Error) => void): void {
+    this.#take(
+      items.map(({ chunk }) => chunk),
+      callback,
+    );
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
@@ -182,6 +182,25 @@ export class ServerResponse extends Writable {
     this.#outlet.grant(bytes);
   }
 
+  #take(chunks: readonly Buffer[], done: (error?: Error) => void): void {
+    let bytes = 0;
+    for (const { length } of chunks) {
+      bytes += length;
+      if (length <= MAX_WRITE) continue;
+      done(new Error(`res.write: expected at most ${MAX_WRITE} bytes at a time, got ${length}`));
+      return;
+    }
+    if (this.#headersSent) {
+      this.#pending = { chunks, bytes, done };
+      this.#schedule();
+      return;
+    }
+    this.#held ??= new Pieces();
+    // copied: after its callback a chunk is the function's again
+    for (const chunk of chunks) this.#held.push(Buffer.from(chunk));
+    done();
+  }
+
   /** What is written in one turn leaves as one message: head, body and end of most answers. */
   #schedule(): void {
     if (this.#isDue) return;
@@ -195,22 +214,22 @@ export class ServerResponse extends Writable {
   /** Sends what is there, in order: the body held from before the head, the chunk being written, the end. */
   #flush(): void {
     if (this.#isBusy || this.#isEndOut || !this.#headersSent) return;
+    const held = this.#held;
     const pending = this.#pending;
-    if (this.#held.length > 0) {
-      this.#send(Buffer.concat(this.#held.splice(0)), 0, () => this.#flush());
+    if (held !== undefined) {
+      this.#held = undefined;
+      this.#send([held.all()], 0, () => this.#flush());
     } else if (pending !== undefined) {
       this.#pending = undefined;
-      this.#send(pending.chunk, pending.chunk.length, pending.done);
-    } else {
-      const isEnd = this.#isLast(0);
-      if (isEnd || this.#head !== undefined) this.#post(undefined, isEnd);
-    }
+      this.#send(pending.chunks, pending.bytes, pending.done);
+    } else if (this.#isLast(0)) this.#outlet.end();
+    else if (this.#head !== undefined) this.#post(undefined, false);
   }
 
-  /** @param unfinished - bytes of `chunk` that the Writable still counts as not written. */
-  #send(chunk: Buffer, unfinished: number, done: () => void): void {
+  /** @param unfinished - bytes of `chunks` that the Writable still counts as not written. */
+  #send(chunks: readonly Uint8Array[], unfinished: number, done: () => void): void {
     this.#isBusy = true;
-    this.#outlet.write(chunk, this.#isLast(unfinished), () => {
+    this.#outlet.write(chunks, this.#isLast(unfinished), () => {
       this.#isBusy = false;
       done();
     });

@@ -5,7 +5,7 @@ import type { Log } from '../log.ts';
 import { WORKER_DEFAULTS } from '../profile.ts';
 import { Table } from '../table.ts';
 import type { Call } from './call.ts';
-import { createOutlet, type Outlet, sendBody } from './channel.ts';
+import { createOutlet, MESSAGE_COST, type Outlet, sendBody } from './channel.ts';
 import type { FromWorker, InvokeHead, LoadedFile, RemoteError, ToWorker } from './messages.ts';
 import { createHeld, createLines, createTaker, type Lines } from './output.ts';
 import { memoryOf, startThread, type ThreadSpec } from './thread.ts';
@@ -174,6 +174,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
         const inlet = new Inlet(
           bytes => post(['credit', id, bytes]),
           hasEnded => (hasEnded || entry.isOver ? release(id) : cancel(id)),
+          MESSAGE_COST,
         );
         entry.inlet = inlet;
         entry.isOver = isEnd;
