@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { Pieces } from '../pieces.ts';
 import { Table } from '../table.ts';
 import { connectionError, H2Error } from './error.ts';
 import * as ErrorCode from './error-code.ts';
@@ -164,7 +165,7 @@ export function openConnection(
   const waiting = new Set<Stream>();
 
   /** A header block in several frames. */
-  let block: { streamId: number; isEnd: boolean; parts: Buffer[]; bytes: number } | undefined;
+  let block: { streamId: number; isEnd: boolean; fragments: Pieces; bytes: number } | undefined;
   /** The DATA frame being read: its stream, if that is still open, and what of its length is not handed out. */
   let dataStream: Stream | undefined;
   let dataFlags = 0;
@@ -199,8 +200,10 @@ export function openConnection(
     if (unsentBytes <= JOIN_BYTES) {
       socket.write(unsent.length === 1 ? (unsent[0] as Buffer) : Buffer.concat(unsent, unsentBytes));
     } else {
+      const pieces = new Pieces();
+      for (const bytes of unsent) pieces.push(bytes);
       socket.cork();
-      for (const bytes of unsent) socket.write(bytes);
+      for (let bytes = pieces.shift(); bytes !== undefined; bytes = pieces.shift()) socket.write(bytes);
       socket.uncork();
     }
     unsent = [];
@@ -441,8 +444,11 @@ export function openConnection(
     streamOf(streamId, 'HEADERS');
     const isEnd = (flags & END_STREAM) !== 0;
     if ((flags & END_HEADERS) !== 0) onHeaders(streamId, isEnd, fragment);
-    // the view would not outlive this read
-    else block = { streamId, isEnd, parts: [Buffer.from(fragment)], bytes: fragment.length };
+    else {
+      block = { streamId, isEnd, fragments: new Pieces(), bytes: fragment.length };
+      // the view would not outlive this read
+      block.fragments.push(Buffer.from(fragment));
+    }
   }
 
   function onContinuation(flags: number, streamId: number, payload: Buffer): void {
@@ -452,11 +458,11 @@ export function openConnection(
     if (block.bytes > MAX_HEADER_BYTES) {
       throw connectionError(ErrorCode.ENHANCE_YOUR_CALM, `header block above ${MAX_HEADER_BYTES} bytes`);
     }
-    if (payload.length > 0) block.parts.push(Buffer.from(payload));
+    block.fragments.push(Buffer.from(payload));
     if ((flags & END_HEADERS) === 0) return;
-    const { isEnd, parts } = block;
+    const { isEnd, fragments } = block;
     block = undefined;
-    onHeaders(streamId, isEnd, Buffer.concat(parts));
+    onHeaders(streamId, isEnd, fragments.all());
   }
 
   function onHeaders(streamId: number, isEnd: boolean, bytes: Buffer): void {
