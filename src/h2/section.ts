@@ -1,6 +1,6 @@
 import { H2Error } from './error.ts';
 import * as ErrorCode from './error-code.ts';
-import { decodeBlock, type Fields, field } from './hpack.ts';
+import { decodeBlock, type Fields } from './hpack.ts';
 
 /** The most that a header block may have, encoded and decoded, bytes. gRPC needs a few hundred. */
 export const MAX_HEADER_BYTES: number = 64 * 1024;
@@ -84,14 +84,19 @@ function checkSection(fields: Fields, hasHead: boolean, isEnd: boolean): Section
  * Gives the length of the body that a head announces; undefined when it does not say.
  *
  * @throws {H2Error} PROTOCOL_ERROR, the stream's.
- * @see RFC 9113 §8.1.1
+ * @see RFC 9113 §8.1.1, RFC 9110 §8.6
  */
 function contentLength(head: Fields): number | undefined {
-  const value = field(head, 'content-length');
+  let length: number | undefined;
+  for (let i = 0; i < head.length; i += 2) {
+    if (head[i] !== 'content-length') continue;
+    const value = head[i + 1] as string;
+    if (!/^\d{1,15}$/.test(value)) throw malformed(`content-length ${value}`);
+    if (length !== undefined && length !== Number(value)) throw malformed('two lengths of its content');
+    length = Number(value);
+  }
   // 304 tells the length of what it leaves out
-  if (value === undefined || head[1] === '304') return undefined;
-  if (!/^\d{1,15}$/.test(value)) throw malformed(`content-length ${value}`);
-  return Number(value);
+  return head[1] === '304' ? undefined : length;
 }
 
 /** An error of a stream whose response is not HTTP. */

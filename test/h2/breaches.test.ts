@@ -187,6 +187,17 @@ const BREACHES: readonly [string, readonly Buffer[], Answer][] = [
     resetsWith('PROTOCOL_ERROR'),
   ]),
   ['trailers: upper case', [headers(ANSWERED, ['A', 'b'], END_STREAM)], resetsWith('PROTOCOL_ERROR', ANSWERED)],
+  [
+    'head: two lengths of its content',
+    [headers(WAITING, [...OK, 'content-length', '1', 'content-length', '2'])],
+    resetsWith('PROTOCOL_ERROR'),
+  ],
+  [
+    'head: two lengths of its content, one of them none',
+    [headers(WAITING, [...OK, 'content-length', '1', 'content-length', 'x'])],
+    resetsWith('PROTOCOL_ERROR'),
+  ],
+  ['the same length twice', [headers(WAITING, [...OK, 'content-length', '1', 'content-length', '01'])], 'nothing'],
   ['value of any other byte', [headers(WAITING, [...OK, 'a', '\x01\x7f\x80\xff x\ty', 'b', ''])], 'nothing'],
 ];
 
