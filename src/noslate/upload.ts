@@ -1,8 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
+import { Pieces } from '../pieces.ts';
 
 /** What is kept of a body so that a call which was refused can be made again. A refusal comes in the first round trip. */
 const MAX_KEPT_BYTES = 256 * 1024;
+/** What comes in one turn is handed on together, up to this size. */
+const MAX_JOINED_BYTES = 64 * 1024;
 
 /** Takes a piece of a body, first of all what is there already, if anything; false when the next one must wait. */
 export type Take = (chunk: Buffer | undefined, isEnd: boolean) => boolean;
@@ -32,8 +35,10 @@ export interface Upload {
 /** Makes an upload of a body that nobody has read from. It is never destroyed. */
 export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'complete' | 'headers'>>): Upload {
   const length = lengthOf(body.headers);
-  const kept: Buffer[] = [];
-  let keptBytes = 0;
+  const kept = new Pieces();
+  /** What came in this turn: each of its pieces would be a message of its own. */
+  const joined = new Pieces();
+  let isDue = false;
   let isRepeatable = true;
   let isKeeping = true;
   let isHeld = false;
@@ -42,9 +47,8 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
 
   function keep(chunk: Buffer): void {
     if (!isKeeping) return;
-    keptBytes += chunk.length;
     // while it is held, no chunk follows the one that passes the limit
-    if (keptBytes <= MAX_KEPT_BYTES || isHeld) {
+    if (isHeld || kept.bytes + chunk.length <= MAX_KEPT_BYTES) {
       kept.push(chunk);
       return;
     }
@@ -53,19 +57,32 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
   }
   function release(): void {
     isKeeping = false;
-    kept.length = 0;
+    kept.clear();
   }
 
-  const mustWait = (): boolean => isHeld && keptBytes >= MAX_KEPT_BYTES;
+  const mustWait = (): boolean => isHeld && kept.bytes >= MAX_KEPT_BYTES;
 
   function onData(chunk: Buffer): void {
     keep(chunk);
-    if (take?.(chunk, false) === false || mustWait()) body.pause();
+    joined.push(chunk);
+    if (mustWait()) body.pause();
+    if (joined.bytes >= MAX_JOINED_BYTES) hand();
+    else if (!isDue) {
+      isDue = true;
+      setImmediate(endTurn);
+    }
+  }
+  function endTurn(): void {
+    isDue = false;
+    if (joined.bytes > 0) hand();
+  }
+  function hand(): void {
+    if (take?.(joined.all(), false) === false) body.pause();
   }
   function onEnd(): void {
     hasEnded = true;
     unlisten();
-    take?.(undefined, true);
+    take?.(joined.bytes > 0 ? joined.all() : undefined, true);
   }
   function listen(): void {
     body.on('data', onData);
@@ -82,8 +99,9 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
 
     start(newTake) {
       take = newTake;
-      let first = kept.length > 1 ? Buffer.concat(kept) : kept[0];
-      if (first === undefined && !hasEnded) {
+      let first = kept.bytes > 0 ? kept.all() : undefined;
+      if (first !== undefined) kept.push(first);
+      else if (!hasEnded) {
         first = body.read() ?? undefined;
         // node:http says so only in the loop's next turn
         const isWhole = (first?.length ?? 0) === length || (body.complete === true && body.readableLength === 0);
@@ -104,6 +122,8 @@ export function createUpload(body: Readable & Partial<Pick<IncomingMessage, 'com
       // only once: after the answer the rest is let run out, and must not be stopped again
       if (take === undefined) return;
       take = undefined;
+      // another attempt has them from what was kept
+      joined.clear();
       unlisten();
       if (!hasEnded) body.pause();
     },

@@ -51,6 +51,28 @@ uploads('should end at once for a request that is there as a whole, and for a bo
   await attempt(createUpload(read)).ended();
 });
 
+uploads('should hand on together what comes in one turn, also when it is sent again', async () => {
+  const bytes = pattern(150_000);
+  const body = openBody();
+  const upload = createUpload(body);
+  const first = attempt(upload);
+  // read on, as node:http does, in the turn in which it comes
+  body.resume();
+  await turn();
+  for (const byte of bytes.subarray(0, 100_000)) body.push(Buffer.of(byte));
+  // cut off with some of them still to be handed on
+  upload.stop();
+  const second = attempt(upload);
+  await turn();
+  for (const byte of bytes.subarray(100_000)) body.push(Buffer.of(byte));
+  body.push(null);
+  await second.ended();
+  assert.ok(first.chunks.length <= 3, `${first.chunks.length} chunks`);
+  assert.ok(second.chunks.length <= 5, `${second.chunks.length} chunks`);
+  assert.ok(second.bytes().equals(bytes));
+  assert.is(upload.isRepeatable(), true);
+});
+
 uploads('should send the same bytes again, and then the rest', async () => {
   for (const size of [0, 1, KEPT]) {
     const bytes = pattern(size + 5);
