@@ -108,6 +108,14 @@ export function secondsOf(value: string | string[] | undefined, fallback: number
   return Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, MAX_SECONDS) : fallback;
 }
 
+/** The most that a function's header fields may have, as they are sent. FC passes on 8 KB of them. */
+export const MAX_HEAD_BYTES: number = 64 * 1024;
+
+/** @see MAX_HEAD_BYTES */
+export function headTooLarge(): GatewayError {
+  return new GatewayError('BAD_RESPONSE', `the function's headers: expected at most ${MAX_HEAD_BYTES} bytes`);
+}
+
 /** A response head that is valid HTTP. */
 export interface ResponseHead {
   /** Ready for `writeHead`. */
@@ -121,15 +129,19 @@ export interface ResponseHead {
  * `x-fc-*` (a function could forge FC's metrics with them), keeps the last of a field that there may be one of, and
  * writes text that Latin-1 cannot hold as UTF-8, as browsers read it.
  *
- * @throws {GatewayError} BAD_RESPONSE for a field that is not HTTP; the message names the field.
+ * @throws {GatewayError} BAD_RESPONSE for a field that is not HTTP, which the message names, or for too many.
  */
 export function responseHeaders(raw: RawHeaders): ResponseHead {
   const headers: string[] = [];
   let contentLength = -1;
   let nominated: Set<string> | undefined;
+  let bytes = 0;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string;
     const value = toBytes(raw[i + 1] as string);
+    // with a colon, a space and the line's end
+    bytes += name.length + value.length + 4;
+    if (bytes > MAX_HEAD_BYTES) throw headTooLarge();
     const key = name.toLowerCase();
     if (HOP_BY_HOP.has(key) || key.startsWith('x-fc-')) {
       if (key === 'connection') nominated = new Set([...(nominated ?? []), ...(nominatedBy(value) ?? [])]);

@@ -134,6 +134,13 @@ response('should name the field that is not HTTP', () => {
   assert.match(refused(['', 'a']), 'illegal header ""');
 });
 
+response('should take 64 KiB of them, and no more', () => {
+  const most = 64 * 1024 - 'x: \r\n'.length;
+  assert.is(responseHeaders(['x', 'v'.repeat(most)]).headers.length, 2);
+  assert.match(refused(['x', 'v'.repeat(most + 1)]), 'expected at most 65536 bytes');
+  assert.match(refused(Array<string>(64 * 1024).fill('x')), 'expected at most 65536 bytes');
+});
+
 response('should take one content-length, in digits', () => {
   assert.is(responseHeaders(['Content-Length', '12']).contentLength, 12);
   assert.equal(responseHeaders(['content-length', '1', 'Content-Length', '1']).headers, ['content-length', '1']);
