@@ -36,7 +36,7 @@ const STATUS = {
   INITIALIZER_FAILED: 502,
   /** The worker exited, crashed or passed its memory limit with the call in flight. */
   WORKER_EXITED: 502,
-  /** The function's status or headers are not HTTP. */
+  /** The function's status or headers are not HTTP, or the data plane's answer is none. */
   BAD_RESPONSE: 502,
   /** The agent was not ready before the deadline. */
   UNAVAILABLE: 503,

@@ -1,8 +1,9 @@
 import type { Connection } from '../h2/connection.ts';
 import { encodeBlock, type Fields, field } from '../h2/hpack.ts';
 import type { StreamListener } from '../h2/stream.ts';
+import { Pieces } from '../pieces.ts';
 import { createMessageReader, type MessageSink } from './message.ts';
-import { decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError } from './status.ts';
+import { breach, decodeStatusMessage, fromH2Error, fromHttpStatus, GrpcError, isStatus } from './status.ts';
 import * as Status from './status-code.ts';
 
 /** What hears of a call. After `onClose` nothing more comes. */
@@ -127,7 +128,7 @@ export function openCall(connection: Connection, path: string, listener: CallLis
  */
 export function unaryCall(connection: Connection, path: string, message: Buffer, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    const pieces: Buffer[] = [];
+    const pieces = new Pieces();
     let isWhole = false;
     const timer = setTimeout(() => {
       call.cancel();
@@ -142,8 +143,7 @@ export function unaryCall(connection: Connection, path: string, message: Buffer,
         reject(new GrpcError(Status.UNIMPLEMENTED, 'more than one message in the response'));
       },
       onPiece(piece) {
-        // a copy: the view would keep far more than itself
-        pieces.push(Buffer.from(piece));
+        pieces.push(piece);
         call.consume(piece.length);
       },
       onMessageEnd() {
@@ -154,7 +154,7 @@ export function unaryCall(connection: Connection, path: string, message: Buffer,
         clearTimeout(timer);
         if (error !== undefined) reject(error);
         else if (!isWhole) reject(new GrpcError(Status.UNIMPLEMENTED, 'no message in the response'));
-        else resolve(Buffer.concat(pieces));
+        else resolve(pieces.all());
       },
     });
     call.send([message], true);
@@ -169,7 +169,7 @@ function checkHead(fields: Fields): GrpcError | undefined {
   const type = field(fields, 'content-type') ?? '';
   return /^application\/grpc([+;]|$)/.test(type)
     ? undefined
-    : new GrpcError(Status.UNKNOWN, `content-type ${JSON.stringify(type)}, expected application/grpc`);
+    : breach(Status.UNKNOWN, `content-type ${JSON.stringify(type)}, expected application/grpc`);
 }
 
 /** What trailers, or a head that is trailers too, say of the call's end. */
@@ -177,7 +177,9 @@ function statusOf(fields: Fields, isBetweenMessages: boolean): GrpcError | undef
   const value = field(fields, 'grpc-status');
   const code = value === undefined || !/^\d{1,4}$/.test(value) ? Status.UNKNOWN : Number(value);
   if (value !== undefined && code !== Status.OK) {
-    return new GrpcError(code, decodeStatusMessage(field(fields, 'grpc-message') ?? ''));
+    const details = decodeStatusMessage(field(fields, 'grpc-message') ?? '');
+    if (isStatus(value)) return new GrpcError(code, details);
+    return breach(code, `grpc-status ${JSON.stringify(value)}, expected 0 to 16: ${details}`);
   }
   if (!isBetweenMessages) return new GrpcError(Status.DATA_LOSS, 'the call ended inside a message');
   return value === undefined ? new GrpcError(Status.UNKNOWN, 'the call ended without a status') : undefined;

@@ -1,4 +1,4 @@
-import { GrpcError } from './status.ts';
+import { breach } from './status.ts';
 import * as Status from './status-code.ts';
 
 /** Compressed flag and length. @see gRPC over HTTP2, "Length-Prefixed-Message" */
@@ -53,16 +53,13 @@ export function createMessageReader(sink: MessageSink, maxBytes: number = MAX_ME
         const byte = piece[at++] as number;
         prefixes++;
         if (prefixSize === 0) {
-          if (byte !== 0) throw new GrpcError(Status.INTERNAL, `compressed message (flag ${byte})`);
+          if (byte !== 0) throw breach(Status.INTERNAL, `compressed message (flag ${byte})`);
           length = 0;
         } else length = length * 256 + byte;
         if (++prefixSize < PREFIX_BYTES) continue;
         prefixSize = 0;
         if (length > maxBytes) {
-          throw new GrpcError(
-            Status.RESOURCE_EXHAUSTED,
-            `Received message larger than max (${length} vs. ${maxBytes})`,
-          );
+          throw breach(Status.RESOURCE_EXHAUSTED, `message of ${length} bytes, expected at most ${maxBytes}`);
         }
         left = length;
         sink.onMessage(length);

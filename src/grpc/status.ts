@@ -17,13 +17,26 @@ export class GrpcError extends Error {
   readonly details: string;
   /** True when the peer has said that it did nothing with the call: making it again is safe. */
   readonly isRefused: boolean;
+  /** True when it is we who found fault with the peer: what it sent is no answer to a call. */
+  readonly isBreach: boolean;
 
-  constructor(code: number, details: string, isRefused = false) {
+  constructor(code: number, details: string, isRefused = false, isBreach = false) {
     super(`${code} ${NAMES[code] ?? 'status'}: ${details}`);
     this.code = code;
     this.details = details;
     this.isRefused = isRefused;
+    this.isBreach = isBreach;
   }
+}
+
+/** Says that what the peer sent is no answer to a call. */
+export function breach(code: number, details: string): GrpcError {
+  return new GrpcError(code, details, false, true);
+}
+
+/** Tells a number that is a status of gRPC's. */
+export function isStatus(text: string): boolean {
+  return /^\d{1,4}$/.test(text) && Number(text) < NAMES.length;
 }
 
 /** @see gRPC over HTTP2, "HTTP2 Transport Mapping: Errors" */
@@ -37,7 +50,7 @@ const BY_RESET: Readonly<Record<number, number>> = {
 /** Says as a status what ended a stream. A connection that was lost, or is going away, is UNAVAILABLE. */
 export function fromH2Error({ code, message, from, isRefused }: H2Error): GrpcError {
   const status = from === undefined || isRefused ? Status.UNAVAILABLE : (BY_RESET[code] ?? Status.INTERNAL);
-  return new GrpcError(status, message, isRefused);
+  return new GrpcError(status, message, isRefused, from === 'local');
 }
 
 /** @see gRPC "HTTP to gRPC Status Code Mapping" */
@@ -54,7 +67,9 @@ const BY_HTTP_STATUS: Readonly<Record<string, number>> = {
 
 /** Says as a status what an answer means that is not gRPC's 200. */
 export function fromHttpStatus(status: string): GrpcError {
-  return new GrpcError(BY_HTTP_STATUS[status] ?? Status.UNKNOWN, `HTTP status ${status}, expected 200`);
+  const code = BY_HTTP_STATUS[status] ?? Status.UNKNOWN;
+  // who says that it is busy speaks HTTP alone, but sense
+  return new GrpcError(code, `HTTP status ${status}, expected 200`, false, code !== Status.UNAVAILABLE);
 }
 
 /**

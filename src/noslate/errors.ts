@@ -16,6 +16,8 @@ export interface NoslateError {
   readonly code?: number | undefined;
   /** Set by gRPC alone. */
   readonly details?: string | undefined;
+  /** True for an answer that the protocol does not allow. */
+  readonly isBreach?: boolean | undefined;
 }
 
 /** Codes that a failure on the planes can come to. */
@@ -32,6 +34,7 @@ type PlaneCode = Extract<
   | 'CODE_UNAVAILABLE'
   | 'INITIALIZER_FAILED'
   | 'WORKER_EXITED'
+  | 'BAD_RESPONSE'
   | 'UNAVAILABLE'
   | 'QUEUE_TIMEOUT'
   | 'NO_WORKER'
@@ -43,7 +46,7 @@ type PlaneCode = Extract<
 const WORDS: Readonly<Record<PlaneCode, string>> = {
   FUNCTION_NOT_FOUND: ': no such function on the data plane',
   SERVICE_NOT_FOUND: ': no such service on the data plane',
-  BODY_TOO_LARGE: ': expected no message above 10 MiB on the way there or back',
+  BODY_TOO_LARGE: ': expected no message above 10 MiB on the way there',
   RATE_LIMITED: ': the rate limit was passed',
   CLIENT_GONE: ': the request was broken off',
   INTERNAL: ': the data plane failed in a way that is not known',
@@ -52,6 +55,7 @@ const WORDS: Readonly<Record<PlaneCode, string>> = {
   CODE_UNAVAILABLE: ': its code could not be found or read',
   INITIALIZER_FAILED: ': its worker could not be started',
   WORKER_EXITED: ': its worker exited',
+  BAD_RESPONSE: ': the data plane gave no answer that could be understood',
   UNAVAILABLE: ': no data plane could serve it',
   QUEUE_TIMEOUT: ': no worker became free before the deadline',
   NO_WORKER: ': no worker is free and no more can be started',
@@ -116,7 +120,9 @@ const DETAILS: readonly Row[] = [
   // a data plane that was killed can look like one that ended the call
   [/^the call ended (inside a message|without a status)/, 'UNAVAILABLE'],
   [/^the call ended without a response/, 'FUNCTION_FAILED'],
-  [/message larger than max/, 'BODY_TOO_LARGE'],
+  [/^Received message larger than max/, 'BODY_TOO_LARGE'],
+  // what the function wrote at once, which is not the client's fault
+  [/^Sent message larger than max/, 'FUNCTION_FAILED'],
   [/Cancelled on client/, 'CLIENT_GONE'],
 ];
 
@@ -126,7 +132,7 @@ const DETAILS: readonly Row[] = [
  * Two tables share `code`. A failure of the worker's (`name` NoslatedError, or `operation` set) has
  * noslated's CanonicalCode; one with `details` is gRPC's own; any other has the gRPC status that the data
  * plane raised, or none, and then its message tells what it is. A worker's failure that is not known is
- * FUNCTION_FAILED, any other INTERNAL.
+ * FUNCTION_FAILED, one of gRPC's BAD_RESPONSE, any other INTERNAL.
  *
  * The plane's words, which may hold paths and stacks, go into `cause` alone.
  *
@@ -157,7 +163,9 @@ function meaningOf({
   operation,
   code = 0,
   details,
+  isBreach,
 }: NoslateError): [code: PlaneCode, words?: string | undefined] {
+  if (isBreach === true) return ['BAD_RESPONSE'];
   if (name === 'NoslatedError' || !isAbsent(operation)) return [CANONICAL[code] ?? 'FUNCTION_FAILED'];
   if (details !== undefined) return find(DETAILS, details) ?? [codeOfStatus(code)];
   return find(MESSAGES, message) ?? [RAISED[code] ?? 'INTERNAL'];
@@ -166,7 +174,7 @@ function meaningOf({
 /** For statuses of gRPC's own: the call never reached the function, or was cut off. */
 function codeOfStatus(status: number): PlaneCode {
   if (status === Status.DEADLINE_EXCEEDED) return 'TIMEOUT';
-  return LOST.includes(status) ? 'UNAVAILABLE' : 'INTERNAL';
+  return LOST.includes(status) ? 'UNAVAILABLE' : 'BAD_RESPONSE';
 }
 
 function find(table: readonly Row[], text: string): [code: PlaneCode, words?: string | undefined] | undefined {

@@ -119,17 +119,20 @@ calls('should hand on the same messages wherever a frame ends', async () => {
 calls('should end as its trailers say', async () => {
   await withPeer(async ({ connection, peer }) => {
     let id = -1;
+    const bad = (value: string): string => `grpc-status "${value}", expected 0 to 16: `;
     for (const [fields, code, details] of [
       [['grpc-status', '0'], undefined, ''],
       [['grpc-status', '00'], undefined, ''],
       [['grpc-status', '0', 'grpc-message', 'all is well'], undefined, ''],
       [['x', 'y', 'grpc-status', '5', 'grpc-message', 'no%20one'], Status.NOT_FOUND, 'no one'],
       [['grpc-message', 'b%4', 'grpc-status', '13'], Status.INTERNAL, 'b%4'],
-      [['grpc-status', '99'], 99, ''],
-      [['grpc-status', 'x'], Status.UNKNOWN, ''],
-      [['grpc-status', ''], Status.UNKNOWN, ''],
-      [['grpc-status', '-1'], Status.UNKNOWN, ''],
-      [['grpc-status', '99999'], Status.UNKNOWN, ''],
+      [['grpc-status', '16'], Status.UNAUTHENTICATED, ''],
+      [['grpc-status', '17'], 17, bad('17')],
+      [['grpc-status', '99', 'grpc-message', 'no'], 99, `${bad('99')}no`],
+      [['grpc-status', 'x'], Status.UNKNOWN, bad('x')],
+      [['grpc-status', ''], Status.UNKNOWN, bad('')],
+      [['grpc-status', '-1'], Status.UNKNOWN, bad('-1')],
+      [['grpc-status', '99999'], Status.UNKNOWN, bad('99999')],
       [['x', 'y'], Status.UNKNOWN, 'the call ended without a status'],
     ] as const) {
       // trailers after a body, after a head, and alone: with the head
@@ -142,6 +145,8 @@ calls('should end as its trailers say', async () => {
         }
         const error = await heard.closed();
         assert.equal([error?.code, error?.details ?? ''], [code, details], `${fields.join()} ${kind}`);
+        // whose fault it is: that of who sends what is no status
+        assert.is(error?.isBreach ?? false, details.startsWith('grpc-status'), fields.join());
         assert.equal(heard.messages, kind === 'body' ? ['m'] : []);
       }
     }
