@@ -3,12 +3,13 @@ export class ProtobufError extends Error {
   override readonly name = 'ProtobufError';
 }
 
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH_DELIMITED = 2;
+/** Wire types. Groups are proto2's. */
+export const VARINT = 0;
+export const FIXED64 = 1;
+export const LENGTH_DELIMITED = 2;
 const START_GROUP = 3;
 const END_GROUP = 4;
-const FIXED32 = 5;
+export const FIXED32 = 5;
 
 /** Groups are proto2's; nobody nests them this deep, and an attacker could. */
 const MAX_GROUP_DEPTH = 64;

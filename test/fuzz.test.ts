@@ -10,14 +10,16 @@ import { createFrameReader } from '../src/h2/frame.ts';
 import { decodeBlock, encodeBlock, type Fields } from '../src/h2/hpack.ts';
 import {
   FunctionProfile,
+  InvokeErrorResponse,
   InvokeRequest,
-  InvokeResponse,
   ServiceProfilesAccessor,
   WorkerStatsSnapshotResponse,
 } from '../src/noslate/messages.ts';
+import { ResponseReader } from '../src/noslate/response.ts';
 import { type MessageCodec, ProtobufError } from '../src/protobuf.ts';
 import { block, Flag, frameOf, OK, openWatched, settings, socketPath, Type, uint32 } from './h2/peer.ts';
 import { suite } from './helpers.ts';
+import { encode } from './planes/protocol.ts';
 
 // Bytes that no peer in its right mind would send, to everything that reads a peer's bytes: each of them ends in a
 // right result or in an error of the reader's own type, and in the same one wherever the bytes are cut.
@@ -217,10 +219,55 @@ fuzz('should cut messages, or refuse them, the same wherever pieces end', () => 
   );
 });
 
+fuzz('should read responses, or refuse them, the same wherever pieces end', () => {
+  const trace = (chunks: readonly Buffer[]): string[] => {
+    const lines: string[] = [''];
+    let returned = 0;
+    const reader = new ResponseReader(
+      {
+        onHead: (status, headers) => lines.push(`head ${status} ${headers}`, ''),
+        onBody(piece) {
+          lines[lines.length - 1] += piece.toString('hex');
+        },
+        onError: ({ name, message }) => lines.push(`${name} ${message}`),
+      },
+      bytes => {
+        returned += bytes;
+      },
+    );
+    const messages = createMessageReader(reader, 1000);
+    const end = outcome(() => {
+      for (const chunk of chunks) returned += messages.read(chunk);
+    });
+    // what is refused is given back with the call, and the reader need not have come to the piece's end
+    return end === 'ok' && lines.length % 2 === 1 ? [...lines, `${returned}`] : lines;
+  };
+  const fields = fc.array(
+    fc.oneof(
+      noise(60).map(body => ({ result: { status: 200, body } })),
+      noise(60).map(body => ({ result: { body } })),
+      text.map(key => ({ result: { status: -1, headers: [{ key, value: key }] } })),
+      fc.integer().map(code => ({ error: { name: 'Error', message: 'x', code } })),
+    ),
+    { maxLength: 4 },
+  );
+  const valid = fields.map(all =>
+    Buffer.concat(all.map(item => frameMessage(encode('noslated.data.InvokeResponse', item)))),
+  );
+  const bodies = mutated(fc.oneof(valid, fc.array(noise(30).map(frameMessage), { maxLength: 4 }).map(Buffer.concat)));
+  fc.assert(
+    fc.property(bodies, cuts, (bytes, sizes) => {
+      cases++;
+      assert.equal(trace(split(bytes, sizes)), trace([bytes]));
+    }),
+    options(0.1),
+  );
+});
+
 fuzz('should decode messages, or refuse them', () => {
   const codecs: readonly MessageCodec<object>[] = [
     InvokeRequest,
-    InvokeResponse,
+    InvokeErrorResponse,
     FunctionProfile,
     WorkerStatsSnapshotResponse,
     ServiceProfilesAccessor,
@@ -234,8 +281,7 @@ fuzz('should decode messages, or refuse them', () => {
         requestId: 'r',
       }),
     ),
-    noise(300).map(body => InvokeResponse.encode({ result: { status: 200, headers: ['a', 'b'], body } })),
-    fc.integer().map(code => InvokeResponse.encode({ error: { name: 'Error', message: 'x', code } })),
+    fc.integer().map(code => InvokeErrorResponse.encode({ name: 'Error', message: 'x', code })),
     fc.constant(
       FunctionProfile.encode({ name: 'f', resourceLimit: { memory: 5, cpu: 0.5 }, worker: { v8Options: ['a'] } }),
     ),

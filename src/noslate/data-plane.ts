@@ -18,7 +18,7 @@ import {
   StartWorkerFastFailRequest,
   WorkerTrafficStatsResponse,
 } from './messages.ts';
-import { createResponseReader } from './response.ts';
+import { ResponseReader } from './response.ts';
 import type { Upload } from './upload.ts';
 
 const INVOKE: Readonly<Record<Target['type'], string>> = {
@@ -90,7 +90,7 @@ export function invoke(
     }
     const consume = (bytes: number): void => call.consume(bytes);
 
-    const reader = createResponseReader(
+    const reader = new ResponseReader(
       {
         onHead(status, headers) {
           upload.release();
@@ -107,9 +107,9 @@ export function invoke(
       consume,
     );
     const listener: CallListener = {
-      onMessage: reader.onMessage,
-      onPiece: reader.onPiece,
-      onMessageEnd: reader.onMessageEnd,
+      onMessage: length => reader.onMessage(length),
+      onPiece: piece => reader.onPiece(piece),
+      onMessageEnd: () => reader.onMessageEnd(),
       onDrain: () => upload.resume(),
       onClose(error) {
         if (error !== undefined || body === undefined) {

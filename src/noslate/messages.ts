@@ -70,18 +70,6 @@ export const InvokeErrorResponse = message({
   code: single(7, int32),
 });
 
-export const InvokeResultResponse = message({
-  status: single(1, int32),
-  headers: pairs(2),
-  body: single(3, bytes),
-});
-
-/** One of the two. */
-export const InvokeResponse = message({
-  error: single(1, InvokeErrorResponse),
-  result: single(2, InvokeResultResponse),
-});
-
 // common.proto
 
 const RateLimit = message({

@@ -400,6 +400,63 @@ scripted('should get no new call where others stand still, once there is another
   });
 });
 
+scripted('should be at fault itself for an answer that is none', async () => {
+  const end = (id: number, ...fields: string[]): Buffer => headers(id, fields, Flag.END_STREAM);
+  const announced = (length: number): Buffer => Buffer.from([0, length >>> 24, length >>> 16, length >>> 8, length]);
+  const http =
+    (...fields: string[]) =>
+    (id: number) => [headers(id, fields), data(id, 'hello', Flag.END_STREAM)];
+  const grpc =
+    (...bytes: Buffer[]) =>
+    (id: number) => [headers(id, HEAD), data(id, Buffer.concat(bytes))];
+  const status =
+    (value: string, words = '') =>
+    (id: number) => [end(id, ...HEAD, 'grpc-status', value, 'grpc-message', words)];
+  const long = { key: 'k', value: 'v'.repeat(9 * MIB) };
+  const answers: readonly (readonly [string, Code, (id: number) => Buffer[]])[] = [
+    ['message of 4 GiB', 'BAD_RESPONSE', grpc(announced(0xffffffff))],
+    ['message above 10 MiB', 'BAD_RESPONSE', grpc(announced(10 * MIB + 1))],
+    ['compressed message', 'BAD_RESPONSE', grpc(Buffer.of(1, 0, 0, 0, 0))],
+    ['empty message', 'BAD_RESPONSE', grpc(announced(0))],
+    ['many empty messages', 'BAD_RESPONSE', grpc(...Array<Buffer>(3000).fill(announced(0)))],
+    ['junk', 'BAD_RESPONSE', grpc(message(Buffer.from('0a05', 'hex')))],
+    ['grpc-status abc', 'BAD_RESPONSE', status('abc')],
+    ['grpc-status 99', 'BAD_RESPONSE', status('99')],
+    ['grpc-status -1', 'BAD_RESPONSE', status('-1')],
+    ['grpc-status of a method that it lacks', 'BAD_RESPONSE', status('12', 'no such method')],
+    ['HTTP 302', 'BAD_RESPONSE', http(':status', '302', 'location', '/')],
+    ['HTTP 503', 'UNAVAILABLE', http(':status', '503')],
+    ['text', 'BAD_RESPONSE', http(':status', '200', 'content-type', 'text/plain')],
+    ['two lengths', 'BAD_RESPONSE', http(...HEAD, 'content-length', '5', 'content-length', '6')],
+    ['another length', 'BAD_RESPONSE', http(...HEAD, 'content-length', '6')],
+    ['header list above 64 KiB', 'BAD_RESPONSE', id => [headers(id, [...HEAD, ...Array<string>(4000).fill('a')])]],
+    [
+      'function’s head of 9 MiB',
+      'BAD_RESPONSE',
+      grpc(message(invokeResponse({ result: { headers: [long] } })).subarray(0, 16_000)),
+    ],
+    // what the client, or the function, has made too large
+    ['request too large', 'BODY_TOO_LARGE', status('8', 'Received message larger than max (11534336 vs. 10485760)')],
+    ['write too large', 'FUNCTION_FAILED', status('8', 'Sent message larger than max (11534336 vs. 10485760)')],
+  ];
+  await withScript(async ({ text, accept }) => {
+    let peer: Peer | undefined;
+    for (const [what, code, answer] of answers) {
+      const call = codeOf(text('f'));
+      peer ??= await accept();
+      const { streamId } = await peer.take(Type.HEADERS);
+      peer.send(...answer(streamId));
+      assert.is(await call, code, what);
+    }
+    // it is still the same connection
+    const call = text('f');
+    const { streamId } = await (peer as Peer).take(Type.HEADERS);
+    peer?.send(...reply(streamId, ...resultOf('well')));
+    assert.is(await call, 'well');
+  });
+  for (const code of ['BAD_RESPONSE', 'FUNCTION_FAILED'] as const) assert.is(new GatewayError(code, '').status, 502);
+});
+
 scripted('should get one stream at a time when it takes no more', async () => {
   await withScript(async ({ text, accept }) => {
     let most = 0;
