@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { Pieces } from '../pieces.ts';
 
 /** What the SDK gets of a request's body, in a stream of our own: to destroy a request is to destroy its socket. */
 export interface Upload {
@@ -13,6 +14,8 @@ export interface Upload {
 
 /** One HTTP/2 window of the data plane's: what a round trip moves. Far below the 10 MiB of a message, too. */
 const WINDOW = 64 * 1024;
+/** What a message takes of it at least. */
+const MESSAGE_COST = 1024;
 
 /**
  * Makes the input of a call.
@@ -20,7 +23,8 @@ const WINDOW = 64 * 1024;
  * The SDK writes on without looking whether gRPC takes it, and shows nothing of that. What we can see is a
  * call's round trip on the same connection, so each WINDOW waits for one: as much as the data plane takes
  * in that time. Of a 300 MB upload gRPC then holds 66 MB at most, garbage included, instead of 348 MB;
- * yielding to the event loop alone leaves 314 MB. With several data planes the trip may go to another one,
+ * yielding to the event loop alone leaves 314 MB. What comes in one turn goes as one message: each takes gRPC a KiB or
+ * two besides its bytes. With several data planes the trip may go to another one,
  * and whatever the data plane holds for a slow function is out of reach.
  *
  * A body that breaks off cancels the call. Ended instead, it would look whole to the function.
@@ -29,11 +33,12 @@ const WINDOW = 64 * 1024;
  * @param isHeld - the first byte waits for a round trip, too: what the data plane says at once comes before it.
  */
 export function createUpload(body: Readable, roundTrip: () => Promise<unknown>, isHeld: boolean): Upload {
-  let rest: Buffer | undefined;
+  const rest = new Pieces();
   let sinceTrip = isHeld ? WINDOW + 1 : 0;
   let isWanted = false;
   let isWaiting = false;
   let isReading = false;
+  let isDue = false;
   let hasStarted = false;
   let hasEnded = false;
   let isStopped = false;
@@ -52,20 +57,19 @@ export function createUpload(body: Readable, roundTrip: () => Promise<unknown>, 
 
   function feed(): void {
     if (!isWanted || isWaiting || isStopped) return;
-    const size = Math.min(rest?.length ?? 0, WINDOW);
-    if (sinceTrip + size > WINDOW) {
+    const size = Math.min(rest.bytes, WINDOW);
+    const cost = size > 0 ? Math.max(size, MESSAGE_COST) : 0;
+    if (sinceTrip + cost > WINDOW) {
       isWaiting = true;
       sinceTrip = 0;
       roundTrip().then(() => {
         isWaiting = false;
         feed();
       });
-    } else if (rest !== undefined) {
-      const piece = rest.subarray(0, size);
-      rest = size < rest.length ? rest.subarray(size) : undefined;
-      sinceTrip += size;
+    } else if (size > 0) {
+      sinceTrip += cost;
       isWanted = false;
-      input.push(piece);
+      input.push(size === rest.bytes ? rest.all() : rest.take(size));
     } else if (hasEnded) input.push(null);
     else read();
   }
@@ -86,7 +90,15 @@ export function createUpload(body: Readable, roundTrip: () => Promise<unknown>, 
   }
   function onData(chunk: Buffer): void {
     hasStarted = true;
-    rest = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
+    rest.push(chunk);
+    if (rest.bytes >= WINDOW) body.pause();
+    if (isDue) return;
+    isDue = true;
+    setImmediate(endTurn);
+  }
+  function endTurn(): void {
+    isDue = false;
+    if (isStopped) return;
     body.pause();
     feed();
   }
@@ -100,7 +112,7 @@ export function createUpload(body: Readable, roundTrip: () => Promise<unknown>, 
 
   function detach(): void {
     isStopped = true;
-    rest = undefined;
+    rest.clear();
     body.off('data', onData);
     body.off('end', onEnd);
     body.off('close', onClose);

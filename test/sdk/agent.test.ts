@@ -568,6 +568,29 @@ uploads('should write no faster than the data plane takes', async () => {
   });
 });
 
+uploads('should write as one message what comes in one turn', async () => {
+  const counts: Handler = async ({ body }) => {
+    let bytes = 0;
+    let messages = 0;
+    for await (const chunk of body) {
+      bytes += (chunk as Buffer).length;
+      messages++;
+    }
+    return answer(`${bytes} ${messages}`);
+  };
+  await withFunction(counts, async agent => {
+    const body = openBody();
+    const reply = agent.invoke('f', body, metadata());
+    for (let i = 0; i < 20_000; i++) body.push('x');
+    await new Promise(done => setImmediate(done));
+    for (let i = 0; i < 20_000; i++) body.push('x');
+    body.push(null);
+    const [bytes, messages] = (await read((await within(20_000, reply, 'the head')).body)).toString().split(' ');
+    assert.is(bytes, '40000');
+    assert.ok(Number(messages) < 10, `${messages} messages`);
+  });
+});
+
 uploads('should split what is larger than a message', async () => {
   await withFunction(count, async agent => {
     const bytes = 10 * 1024 * 1024 + 1;
