@@ -200,6 +200,9 @@ function pump(gateway: Gateway, exchange: Exchange, { headers, body }: TriggerRe
     clearImmediate(turn);
     socket?.uncork();
   }
+  function resume(): void {
+    body.resume();
+  }
   function fail(reason: unknown): void {
     // destroyed as it is, the socket would drop what the client is to have
     release();
@@ -218,7 +221,10 @@ function pump(gateway: Gateway, exchange: Exchange, { headers, body }: TriggerRe
       failLength('more');
       return;
     }
-    const isTaken = res.write(chunk);
+    // the socket counts bytes, and a piece of one takes far more: what comes behind one that the client has not taken
+    // waits in the body, where it is joined
+    const isBehind = socket !== null && socket.writableLength > 0 && socket.writableCorked === 0;
+    const isTaken = res.write(chunk, isBehind ? resume : undefined) && !isBehind;
     if (!isTaken) body.pause();
     // nothing to wait for: the client has to make room, or has all
     if (!isTaken || exchange.bytesOut === contentLength) release();
@@ -232,7 +238,7 @@ function pump(gateway: Gateway, exchange: Exchange, { headers, body }: TriggerRe
     release();
   });
   body.on('error', fail);
-  res.on('drain', () => body.resume());
+  res.on('drain', resume);
   res.on('close', () => body.destroy());
 }
 

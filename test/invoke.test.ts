@@ -9,7 +9,7 @@ import type { Gateway } from '../src/gateway.ts';
 import { createLog } from '../src/log.ts';
 import type { Profile } from '../src/profile.ts';
 import { createGateway } from '../src/server.ts';
-import { ask, deferred, eventually, get, open, raw, suite, within } from './helpers.ts';
+import { ask, deferred, eventually, get, open, raw, read, suite, within } from './helpers.ts';
 
 const PROFILE: Profile = {
   functions: [{ name: 'f', runtime: 'nodejs', url: 'file:///f', signature: '1', handler: 'a.b' }],
@@ -282,6 +282,31 @@ seam('should have the body destroyed when nobody reads it: HEAD of an endless an
       await ask(port, { method });
       await within(5000, closed.promise, `the body of ${method} ${status} to be destroyed`);
     }
+  });
+});
+
+seam('should leave small pieces with the body while the client takes none, and lose none of them', async () => {
+  await withGateway([], async ({ port, gateway, setAgent }) => {
+    const turn = (): Promise<void> => new Promise(done => setImmediate(done));
+    const body = new Readable({ read() {} });
+    setAgent(agentOf(async () => answer(body)));
+    const reply = await within(5000, open(port, {}).reply, 'the head');
+    const [exchange] = gateway.invocations.values();
+    const waits = (): number => exchange?.res.socket?.writableLength ?? 0;
+    let pushed = 0;
+    for (; waits() === 0 && pushed < 2 ** 25; pushed += 4000) {
+      body.push(Buffer.alloc(4000));
+      await turn();
+    }
+    for (let i = 0; i < 1000; i++, pushed++) {
+      body.push('x');
+      await turn();
+    }
+    // two pieces, and what HTTP puts around them
+    assert.ok(waits() > 0 && waits() < 2 * 4020, `${waits()} bytes`);
+    assert.ok(body.readableLength >= 990, `${body.readableLength} bytes`);
+    body.push(null);
+    assert.is((await within(10_000, read(reply), 'the body')).length, pushed);
   });
 });
 
