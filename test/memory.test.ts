@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { withServerOn } from './agents.ts';
+import { growth } from './growth.ts';
 import { NOT_LINUX, open, type Server, suite, within } from './helpers.ts';
 
 const MIB = 1024 * 1024;
@@ -34,26 +34,6 @@ const functions = {
     };`,
 };
 const profile = { routes: [{ path: '/down/*', function: 'down' }, { function: 'up' }] };
-
-const rss = ({ pid }: Server): number => {
-  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-  return Number(line?.[1]) * 1024;
-};
-
-/** The most that the process grows while `work` runs, over what it was. */
-async function growth(server: Server, work: () => Promise<void>): Promise<number> {
-  const before = rss(server);
-  let most = before;
-  const probe = setInterval(() => {
-    most = Math.max(most, rss(server));
-  }, 50);
-  try {
-    await work();
-  } finally {
-    clearInterval(probe);
-  }
-  return most - before;
-}
 
 async function download(server: Server, bytes: number, stall: boolean): Promise<number> {
   const { reply } = open(server.port, { path: `/down/${bytes}` });
