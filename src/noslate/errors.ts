@@ -83,8 +83,9 @@ const RAISED: Readonly<Record<number, PlaneCode>> = {
 
 const UNKNOWN_FUNCTION = /^No function named /;
 
-/** Nothing of the call has come to a worker: it was handed to one that has just gone. */
-const UNSENT = /^worker has not connected yet|^client not connected yet|session not connected$/;
+/** Nothing of the call has come to a worker: it was handed to one that has just gone. A function's own words stand behind INTERNAL_ERROR. */
+const UNSENT =
+  /^(worker has not connected yet|client not connected yet|Noslated request failed: CanonicalCode::CONNECTION_RESET request kind\(Trigger\), session not connected)$/;
 
 type Row = readonly [pattern: RegExp, code: PlaneCode, words?: string];
 

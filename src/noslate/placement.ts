@@ -179,6 +179,8 @@ export function createPlacement(dataPlanes: readonly Plane[], log: Log): Placeme
       site.isDue = false;
       try {
         await takeBack(connectionOf(site.plane), site.name, TAKE_BACK_MS);
+        // nothing waits there now, unless it has been told since
+        if (!site.isDue && site.workers.size === 0) site.isFull = false;
       } catch (error) {
         // a data plane that does not know the function has no call of it
         if (!isCurrent(site) || (error instanceof GrpcError && error.code === Status.NOT_FOUND)) continue;

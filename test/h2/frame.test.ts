@@ -220,7 +220,9 @@ errors('should number the codes as RFC 9113 does', () => {
     codes.map(([, code]) => code).sort((a, b) => a - b),
     [...Array(14).keys()],
   );
-  for (const [name, code] of codes) assert.is(new H2Error(code, 'lost').message, `lost (${name})`);
+  for (const [name, code] of codes) assert.is(new H2Error(code, 'lost', 'peer').message, `lost (${name})`);
+  // of a connection that was lost there is no more to say
+  assert.is(new H2Error(0, 'lost').message, 'lost');
 });
 
 function throwsH2(run: () => unknown, code: keyof typeof ErrorCode): void {

@@ -708,11 +708,11 @@ failing(
         ]);
         assert.is(
           await messageOf(agent.warm(now() + 1000)),
-          'function "large": 0 of 1 reserved workers active, and none is starting: ' +
+          'function "reserved": 0 of 1 reserved workers active, and none is starting: ' +
             'its environment has 3008 bytes, expected at most 2500',
         );
       },
-      { large: { ...reserved, environments } },
+      { large: { environments }, reserved: { ...reserved, environments } },
     );
   },
 );

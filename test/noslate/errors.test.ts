@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import type { Code } from '../../src/errors.ts';
-import { fromNoslate, type NoslateError, unknownFunction } from '../../src/noslate/errors.ts';
+import { fromNoslate, isUnsent, type NoslateError, unknownFunction } from '../../src/noslate/errors.ts';
 import { suite } from '../helpers.ts';
 
 const trigger = (code: number, words: string): NoslateError => ({
@@ -178,6 +178,15 @@ table('should keep the plane’s words from the client, and the user’s stack f
 table('should tell an unknown function from all else', () => {
   const unknown = CASES.filter(([, error]) => unknownFunction(error)).map(([title]) => title);
   assert.equal(unknown, ['an unknown function']);
+});
+
+table('should tell a call that no worker has seen from one that a function has words for', () => {
+  const unsent = CASES.filter(([, error]) => isUnsent(error)).map(([title]) => title);
+  assert.equal(unsent, ['a worker that went as a call was handed to it']);
+  assert.ok(isUnsent(trigger(4, 'CONNECTION_RESET request kind(Trigger), session not connected')));
+  for (const words of ['session not connected', 'worker has not connected yet', 'x\nsession not connected']) {
+    assert.not(isUnsent(trigger(1, `INTERNAL_ERROR request kind(Trigger), ${words}`)));
+  }
 });
 
 table.run();

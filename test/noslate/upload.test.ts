@@ -155,4 +155,30 @@ uploads('should leave the rest unread after a stop, to whoever wants it', async 
   assert.is(body.isPaused(), false);
 });
 
+uploads('should hand on no more than can be sent again while it is held, and then all', async () => {
+  const bytes = pattern(3 * KEPT);
+  const body = Readable.from(slices(bytes), { objectMode: false });
+  const upload = createUpload(body);
+  upload.hold();
+  const first = attempt(upload);
+  for (let i = 0; i < 50; i++) await turn();
+  assert.ok(first.bytes().length >= KEPT && first.bytes().length < KEPT + 2 * SLICE, String(first.bytes().length));
+  upload.resume();
+  await turn();
+  assert.ok(first.bytes().length < KEPT + 2 * SLICE);
+  assert.is(upload.isRepeatable(), true);
+  upload.stop();
+  const second = attempt(upload);
+  assert.ok(second.bytes().equals(first.bytes()));
+  upload.letGo();
+  await second.ended();
+  assert.ok(second.bytes().equals(bytes));
+  assert.is(upload.isRepeatable(), false);
+});
+
+const SLICE = 16_000;
+function* slices(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += SLICE) yield bytes.subarray(at, at + SLICE);
+}
+
 uploads.run();
