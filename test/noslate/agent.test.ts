@@ -707,7 +707,7 @@ failing(
           'function "small": its worker could not be started, turfd found no program of its runtime',
         ]);
         assert.is(
-          await messageOf(agent.warm(now() + 1000)),
+          await messageOf(agent.warm(now() + 5000)),
           'function "reserved": 0 of 1 reserved workers active, and none is starting: ' +
             'its environment has 3008 bytes, expected at most 2500',
         );
