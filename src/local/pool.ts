@@ -191,8 +191,8 @@ export function createPool(initial: ThreadSpec, log: Log, onLoaded: (files: read
     invoke(body, metadata) {
       return new Promise((resolve, reject) => {
         let replica = idlest();
-        // by now the code may be there, whatever it was that was missing: a new worker will see
-        while (replica?.isBroken && replica.active === 0 && isQueued) {
+        // by now the code may be there, whatever it was that was missing: a new worker will see, if the call can wait
+        while (replica?.isBroken && replica.active === 0 && isQueued && !failsFast) {
           replica.end();
           replica = idlest();
         }
