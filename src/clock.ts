@@ -18,3 +18,22 @@ export function epochOf(moment: number): number {
 export function momentOf(epochMs: number): number {
   return now() + epochMs - Date.now();
 }
+
+/** Of a time in which the process was frozen, so much counts at most, ms. */
+const STEP_MS = 500;
+
+/**
+ * Calls back after so much running time, ms: who is frozen meanwhile has not had that time. Gives the function that
+ * calls it off.
+ */
+export function afterRunning(ms: number, callback: () => void): () => void {
+  let left = ms;
+  let timer: NodeJS.Timeout;
+  function wait(): void {
+    const step = Math.min(left, STEP_MS);
+    left -= step;
+    timer = setTimeout(left > 0 ? wait : callback, step);
+  }
+  wait();
+  return () => clearTimeout(timer);
+}

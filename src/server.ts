@@ -7,7 +7,7 @@ import {
   STATUS_CODES,
 } from 'node:http';
 import type { Agent } from './agent.ts';
-import { now } from './clock.ts';
+import { afterRunning, now } from './clock.ts';
 import type { Config } from './config.ts';
 import { MAX_HEADER_BYTES, serveConnections } from './connection.ts';
 import { GatewayError } from './errors.ts';
@@ -255,14 +255,14 @@ function drain(gateway: Gateway): Promise<void> {
   // those of now: what comes later is refused, and must not be waited for
   const pending = new Set(gateway.invocations.values());
   return new Promise(resolve => {
-    let timer = setTimeout(() => {
+    let callOff = afterRunning(config.drainTimeout * 1000, () => {
       log.warn('drain timeout passed', { invocations: pending.size });
-      timer = setTimeout(resolve, CUT_MS);
+      callOff = afterRunning(CUT_MS, resolve);
       for (const exchange of pending) cutOff(exchange);
-    }, config.drainTimeout * 1000);
+    });
     const settle = (): void => {
       if (pending.size > 0) return;
-      clearTimeout(timer);
+      callOff();
       resolve();
     };
     for (const exchange of pending) {
