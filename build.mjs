@@ -87,26 +87,28 @@ rmSync('dist/schema.cjs');
 
 // beside the tests, what they start: the process of the test planes, a container with both, and a stand-in for
 // Noslate's SDK (NOSLATE_PATH=dist-test/sdk/noslate)
-const platform = ['platform/main.ts', 'platform/conformance/main.ts'];
 const programs = [
   'planes/main.ts',
   'planes/container.ts',
   'container/image.ts',
   'container/noslate/index.ts',
   'sdk/noslate/index.ts',
-  ...platform,
 ];
 const isTest = process.argv.includes('--test');
-if (isTest || process.argv.includes('--fc')) {
+if (isTest) {
   const tests = readdirSync('test', { recursive: true }).filter(file => file.endsWith('.test.ts'));
-  if (isTest) rmSync('dist-test', { recursive: true, force: true });
+  rmSync('dist-test', { recursive: true, force: true });
   await make({
-    entryPoints: (isTest ? [...tests, ...programs] : platform).map(file => `test/${file}`),
+    entryPoints: [...tests, ...programs].map(file => `test/${file}`),
     outdir: 'dist-test',
     outbase: 'test',
     packages: 'external',
     sourcemap: 'inline',
   });
+}
+if (isTest || process.argv.includes('--fc')) {
+  const desk = ['src/desk/dev.ts', 'src/desk/conformance/command.ts'];
+  await build({ ...common, entryPoints: desk, outdir: 'dist-test', outbase: 'src', sourcemap: 'inline' });
 }
 if (isTest) {
   // Noslate's stand-ins are installed where there is no node_modules

@@ -12,9 +12,9 @@ import { constants as osConstants, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { suite as uvuSuite } from 'uvu';
-import { createPlatform, type Platform } from './platform/platform.ts';
-import { signalAll, tree } from './platform/processes.ts';
-import type { FunctionOptions } from './platform/settings.ts';
+import { createPlatform, type Platform } from '../src/desk/fc/platform.ts';
+import { signalAll, tree } from '../src/desk/fc/processes.ts';
+import type { FunctionOptions } from '../src/desk/fc/settings.ts';
 
 /** The product, as built. */
 export const SERVER_FILE: string = resolve('dist/server.js');

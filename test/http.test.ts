@@ -2,10 +2,10 @@ import { execFile } from 'node:child_process';
 import { Agent } from 'node:http';
 import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
+import { type Whole, whole } from '../src/desk/conformance/check.ts';
 import { AGENTS, startServerOn, withServerOn } from './agents.ts';
 import { ask, get, open, raw, read, type Server, suite, within } from './helpers.ts';
 import { parseAnswers } from './http-answers.ts';
-import { type Whole, whole } from './platform/conformance/check.ts';
 
 const ECHO = `
   const { pipeline } = require('stream/promises');

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
+import { whole } from '../src/desk/conformance/check.ts';
 import { AGENTS, startServerOn, withServerOn } from './agents.ts';
 import {
   ask,
@@ -20,7 +21,6 @@ import {
   write,
 } from './helpers.ts';
 import { parseAnswers } from './http-answers.ts';
-import { whole } from './platform/conformance/check.ts';
 
 const HELLO =
   'exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end("hello " + req.method + " " + req.url); };';

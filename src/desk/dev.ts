@@ -1,0 +1,269 @@
+// The command `npm run fc`: FC on this machine, with one function.
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { banner } from '../banner.ts';
+import { ConfigError } from '../errors.ts';
+import { loadProfile } from '../profile-load.ts';
+import { stampOf, watch } from '../watch.ts';
+import { configFile, deployment } from './deployment.ts';
+import { FcError } from './fc/answers.ts';
+import { type Endpoint, invokePath, openEndpoint } from './fc/endpoint.ts';
+import { createLife } from './fc/life.ts';
+import { createPlatform, type Platform } from './fc/platform.ts';
+import { holders, signalAll, tree } from './fc/processes.ts';
+import { type Flags, helpText, readFlags } from './flags.ts';
+import { KEYS, listenForWords } from './keys.ts';
+import { createReport, type Report } from './view/terminal.ts';
+
+/** `EX_CONFIG` of sysexits.h, as the server's own. */
+const EXIT_CONFIG = 78;
+/** What a shell says of a command that Ctrl-C has ended. */
+const EXIT_INTERRUPTED = 130;
+/** A server that has not opened its port by then deserves a word; FC itself waits much longer. */
+const PATIENCE_MS = 5000;
+
+async function main(): Promise<void> {
+  const flags = configure();
+  const isTerminal = process.stdout.isTTY === true;
+  const report = createReport(
+    { json: flags.json === true || !isTerminal, colour: !process.env['NO_COLOR'], log: flags.log === 'on' },
+    text => process.stdout.write(text),
+  );
+  const life = createLife(false);
+  const platform = createPlatform(deployment(flags), life);
+  life.on(report.event);
+  const counts = countCalls(platform);
+  warnOfSilence(platform, report);
+
+  const endpoint = await openEndpoint(platform, flags.listen.host, flags.listen.port).catch(error =>
+    fail(explain(error, flags), 1),
+  );
+  process.on('exit', () => killAll(platform));
+  announce(platform, endpoint, flags, report);
+  const file = configFile(flags);
+  if (file !== undefined)
+    watch(
+      () => codeBelow(dirname(file)),
+      () => replaceAll(platform),
+    );
+
+  let quitting = false;
+  async function quit(): Promise<void> {
+    if (quitting) process.exit(EXIT_INTERRUPTED);
+    quitting = true;
+    // from here on Ctrl-C is a signal again
+    release();
+    const waiting = platform.instances().reduce((sum, { inFlight }) => sum + inFlight, 0);
+    report.note('quitting', { inFlight: waiting }, waiting > 0 ? `waits for ${waiting} in flight; Ctrl-C kills` : '');
+    await platform.stop();
+    endpoint.close();
+    report.flush();
+    const { requests, failed, instances } = counts;
+    report.note(
+      'quit',
+      counts,
+      `${requests} requests, ${failed} failed, ${instances} instances; nothing is left running`,
+    );
+    process.exit(0);
+  }
+  // what is printed is nobody's business when the terminal is gone
+  process.stdout.on('error', () => {});
+  process.stderr.on('error', () => {});
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, quit);
+  const release = listenForWords(process.stdin, (word, argument) => {
+    if (word === 'quit') quit();
+    else command(platform, report, word, argument);
+  });
+  scale(platform, report, 1);
+}
+
+/** Gives the flags, or ends the process: with what is wrong with them, or with the help. */
+function configure(): Flags {
+  try {
+    const flags = readFlags(process.argv.slice(2));
+    if (flags.help) {
+      process.stdout.write(helpText());
+      process.exit(0);
+    }
+    const file = configFile(flags);
+    if (file !== undefined && !existsSync(file)) throw new ConfigError([`--config: expected a file, got "${file}"`]);
+    return flags;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return fail(error.problems, EXIT_CONFIG);
+  }
+}
+
+function fail(problems: readonly string[], code: number): never {
+  process.stderr.write(problems.map(problem => `fc: ${problem}\n`).join(''));
+  process.exit(code);
+}
+
+function explain(error: NodeJS.ErrnoException, { listen: { host, port } }: Flags): string[] {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return [`--listen: port ${port} is taken by another process`];
+    case 'EACCES':
+      return [`--listen: no permission to listen on port ${port}`];
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return [`--listen: expected an address of this machine, got "${host}"`];
+    default:
+      return [`--listen: cannot listen on ${host}:${port}: ${error.message}`];
+  }
+}
+
+/** Says where FC can be reached, with lines that can be pasted as they are. */
+function announce({ settings }: Platform, { url }: Endpoint, flags: Flags, report: Report): void {
+  const { flavour, name, memory, timeout, instanceConcurrency, maxInstances } = settings;
+  const invoke = `${url}${invokePath(settings)}`;
+  const file = configFile(flags);
+  const text = [
+    `FC ${flavour} with the function ${name}: ${memory} MB, timeout ${timeout} s, ${instanceConcurrency} request${instanceConcurrency === 1 ? '' : 's'} per instance, at most ${maxInstances} instance${maxInstances === 1 ? '' : 's'}`,
+    '',
+    ...(file === undefined ? [] : triggerLines(file, url)),
+    `  curl -d '{"amount":20}' ${invoke}   # InvokeFunction`,
+    '',
+    `${KEYS.map(({ key, word }) => `${key} ${word}`).join(', ')}`,
+    '',
+  ];
+  report.note('listening', { url, invoke, flavour, function: name }, text.join('\n'));
+}
+
+/** The ways in by HTTP, as the server itself would show them. */
+function triggerLines(file: string, url: string): string[] {
+  try {
+    const profile = loadProfile(file);
+    // events have a way in of their own, and x-fc-* headers of a client's do not get through
+    const routes = profile.routes.filter(({ event, fcFunction }) => event !== true && fcFunction === undefined);
+    if (routes.length === 0) return [`  curl ${url}/`];
+    return banner('', url, { ...profile, routes })
+      .split('\n')
+      .filter(line => line.startsWith('  curl'));
+  } catch {
+    // the container says what is wrong with it
+    return [`  curl ${url}/`];
+  }
+}
+
+/** Does what a key or a line asks for. */
+function command(platform: Platform, report: Report, word: string, argument: string | undefined): void {
+  const instances = platform.instances();
+  const running = instances.length;
+  switch (word) {
+    case 'freeze':
+      for (const instance of instances) instance.freeze();
+      return;
+    case 'thaw':
+      for (const instance of instances) instance.thaw();
+      return;
+    case 'crash':
+      // the one that it hurts most
+      [...instances].sort((a, b) => b.inFlight - a.inFlight)[0]?.crash();
+      return;
+    case 'more':
+      scale(platform, report, running + 1);
+      return;
+    case 'less':
+      scale(platform, report, Math.max(0, running - 1));
+      return;
+    case 'scale':
+      scale(platform, report, Number(argument));
+      return;
+    case 'stop':
+      scale(platform, report, 0);
+      return;
+    case 'start':
+      scale(platform, report, Math.max(1, running));
+      return;
+    case 'help':
+      report.note(
+        'help',
+        { words: KEYS },
+        KEYS.map(({ key, word: name, meaning }) => `  ${key}  ${name.padEnd(8)}${meaning}`).join('\n'),
+      );
+      return;
+    default:
+      report.note('unknown', { word }, `unknown: ${word}`);
+  }
+}
+
+function scale(platform: Platform, report: Report, count: number): void {
+  const { maxInstances } = platform.settings;
+  if (!Number.isInteger(count) || count < 0 || count > maxInstances) {
+    report.note('refused', { count }, `scale: expected a whole number from 0 to ${maxInstances}`);
+    return;
+  }
+  platform.scale(count).catch(error => {
+    if (!(error instanceof FcError)) throw error;
+    const { code, message } = error;
+    report.note(
+      'start failed',
+      { code, message },
+      `${code}: ${message}\nMend it and ask again: the next request starts a new instance.`,
+    );
+  });
+}
+
+/** Stamps of the files of code in a folder and below it. Which of them a server loads is not known here. */
+function codeBelow(folder: string, seen: Set<string> = new Set()): string {
+  const identity = stampOf(folder);
+  if (seen.has(identity)) return '';
+  seen.add(identity);
+  let stamps = '';
+  try {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (/^(node_modules|\..*)$/.test(entry.name)) continue;
+      if (/\.(js|cjs|mjs|json|node)$/.test(entry.name)) stamps += `${path} ${stampOf(path)}\n`;
+      else if (!entry.isFile()) stamps += codeBelow(path, seen);
+    }
+  } catch {
+    // no folder, or not for us
+  }
+  return stamps;
+}
+
+/**
+ * New code is a new deployment: what is in flight ends on the old instances, and no other call gets there. Frozen,
+ * they would see the change only after they have answered the next one.
+ */
+function replaceAll(platform: Platform): void {
+  for (const instance of platform.instances()) if (instance.state === 'ready') instance.stop('code changed');
+}
+
+/** A server that listens elsewhere would otherwise be waited for in silence. */
+function warnOfSilence({ life, settings }: Platform, report: Report): void {
+  const timers = new Map<unknown, NodeJS.Timeout>();
+  life.on(({ event, instance, port }) => {
+    if (event === 'starting') {
+      const text = `nothing listens on 0.0.0.0:${port} after ${PATIENCE_MS / 1000} s; FC waits ${settings.startTimeout} s`;
+      timers.set(
+        instance,
+        setTimeout(() => report.note('waiting', { instance, port }, text), PATIENCE_MS),
+      );
+    } else if (event === 'accepting' || event === 'exited') clearTimeout(timers.get(instance));
+  });
+}
+
+/** Counts for the last line. */
+function countCalls({ life }: Platform): { requests: number; failed: number; instances: number } {
+  const counts = { requests: 0, failed: 0, instances: 0 };
+  life.on(({ event, status, errorType }) => {
+    if (event === 'starting') counts.instances += 1;
+    if (event !== 'answer') return;
+    counts.requests += 1;
+    if (Number(status) >= 500 || errorType !== undefined) counts.failed += 1;
+  });
+  return counts;
+}
+
+/** Leaves no process behind, however this one ends. */
+function killAll(platform: Platform): void {
+  for (const { id, pid } of platform.instances()) {
+    signalAll([...tree(pid), ...holders('FC_INSTANCE_ID', id)], 'SIGKILL');
+  }
+}
+
+main();

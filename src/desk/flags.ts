@@ -1,0 +1,186 @@
+import { ConfigError } from '../errors.ts';
+import { parseSwitches, SWITCHES } from './fc/settings.ts';
+import {
+  type Allowed,
+  type Flag,
+  nameOf,
+  on,
+  oneOf,
+  readTable,
+  row,
+  tableText,
+  text,
+  type Values,
+  whole,
+} from './options.ts';
+
+/** A container's command, in words as a shell would see them; quotes keep spaces together. */
+const command: Allowed<readonly string[]> = {
+  parse(value) {
+    const words = value.match(/(?:"[^"]*"|'[^']*'|[^\s"'])+/g) ?? [];
+    const whole = words.join('').replace(/\s/g, '') === value.replace(/\s/g, '');
+    return whole && words.length > 0 ? words.map(word => word.replace(/"([^"]*)"|'([^']*)'/g, '$1$2')) : undefined;
+  },
+  expects: 'a command, its quotes closed',
+};
+
+const path: Allowed<string> = {
+  parse: value => (/^\/[^\s#]*$/.test(value) ? value : undefined),
+  expects: 'a path that starts with "/"',
+};
+
+const variable: Allowed<readonly [string, string]> = {
+  parse(value) {
+    const [, name, rest] = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(value) ?? [];
+    return name === undefined || rest === undefined || name.startsWith('FC_') ? undefined : [name, rest];
+  },
+  expects: 'KEY=VALUE, and no FC_* key, which FC keeps for itself',
+};
+
+/** One or both of host and port. */
+const address: Allowed<{ readonly host: string; readonly port: number }> = {
+  parse(value) {
+    const [, bracketed, plain, digits] = /^(?:\[(.+)\]|([^:]*[^:\d][^:]*))?(?:(?:^|:)(\d+))?$/.exec(value) ?? [];
+    const port = Number(digits ?? 8080);
+    if ((bracketed ?? plain ?? digits) === undefined || port > 65535) return undefined;
+    return { host: bracketed ?? plain ?? 'localhost', port };
+  },
+  expects: 'HOST:PORT, HOST or PORT',
+};
+
+const FLAGS = {
+  config: {
+    value: 'FILE',
+    ...text,
+    default: undefined,
+    otherwise: 'examples/noslate.json',
+    meaning: 'functions, run by noslate-fc with its local agent',
+  },
+  command: {
+    value: "'COMMAND'",
+    ...command,
+    default: undefined,
+    meaning: 'another server instead; the word PORT in it becomes the port to listen on, as in FC_CUSTOM_LISTEN_PORT',
+  },
+  image: {
+    value: '[FOLDER]',
+    alone: '.',
+    ...text,
+    default: undefined,
+    meaning:
+      "the container's start.sh in a folder instead, with NOSLATE_PATH, NOSLATE_WORKDIR and the like from the environment; instances would share that folder",
+  },
+  fc: { value: 'VERSION', ...oneOf('3.0', '2.0'), default: '3.0', meaning: 'generation of FC: 3.0 or 2.0' },
+  name: { value: 'NAME', ...text, default: 'app', meaning: 'name of the function' },
+  timeout: { value: 'SECONDS', ...whole(1, 86400), default: 60, meaning: 'limit of an invocation' },
+  memory: { value: 'MB', ...whole(128, 32768), default: 512, meaning: 'told to the container, not enforced' },
+  concurrency: { value: 'N', ...whole(1, 200), default: 1, meaning: 'requests that one instance takes at a time' },
+  maxInstances: {
+    value: 'N',
+    ...whole(1, 100),
+    default: undefined,
+    otherwise: '10; 1 with --port or --image',
+    meaning: 'instances at most; 429 above',
+  },
+  initTimeout: { value: 'SECONDS', ...whole(1, 300), default: 3, meaning: 'limit of the initializer' },
+  noInitializer: { ...on, meaning: 'configure none: /initialize is not called' },
+  preStop: {
+    value: '[SECONDS]',
+    alone: '60',
+    ...whole(1, 86400),
+    default: undefined,
+    meaning: 'configure the pre-stop hook, with its limit (60)',
+  },
+  preFreeze: {
+    value: '[SECONDS]',
+    alone: '60',
+    ...whole(1, 86400),
+    default: undefined,
+    meaning: 'configure the pre-freeze hook of FC 2.0, with its limit (60)',
+  },
+  health: { value: 'PATH', ...path, default: undefined, meaning: 'configure a custom health check, every 3 s' },
+  idle: {
+    value: 'SECONDS',
+    ...whole(0, 86400),
+    default: 0,
+    meaning: 'stop an instance that idles so long; 0 is never',
+  },
+  env: {
+    value: 'KEY=VALUE',
+    ...variable,
+    default: undefined,
+    repeats: true,
+    meaning: 'variable of the container; may be repeated',
+  },
+  switch: {
+    value: 'NAME=VALUE',
+    ...text,
+    default: undefined,
+    repeats: true,
+    meaning: 'play an uncertain point of FC the other way, see below; may be repeated',
+  },
+  port: {
+    value: 'PORT',
+    ...whole(1, 65535),
+    default: undefined,
+    otherwise: 'a free one',
+    meaning: "the container's port",
+  },
+  listen: {
+    value: 'HOST:PORT',
+    ...address,
+    default: { host: 'localhost', port: 8080 },
+    otherwise: 'localhost:8080',
+    meaning: 'where FC can be reached',
+  },
+  json: { ...on, meaning: 'print events as JSON lines, also on a terminal' },
+  log: { value: 'on|off', ...oneOf('on', 'off'), default: 'on', meaning: 'print what the container prints' },
+  help: { ...on, meaning: 'print this' },
+} as const satisfies Record<string, Flag<unknown>>;
+
+/** What the command line asks for; undefined where nothing was said and there is no default. */
+export type Flags = Values<typeof FLAGS>;
+
+/**
+ * Reads the command line.
+ *
+ * @throws {ConfigError} one problem per flag: its name, what was given, what is allowed.
+ */
+export function readFlags(args: readonly string[]): Flags {
+  const problems: string[] = [];
+  const flags = readTable(FLAGS, args, problems);
+  try {
+    parseSwitches(flags.switch);
+  } catch (error) {
+    problems.push(`--switch: ${(error as Error).message}`);
+  }
+  if (flags.fc === '3.0' && flags.preFreeze !== undefined) {
+    problems.push('--pre-freeze: expected --fc 2.0 with it, got 3.0, which has no such hook');
+  }
+  const servers = (['config', 'command', 'image'] as const).filter(key => flags[key] !== undefined).map(nameOf);
+  if (servers.length > 1) problems.push(`${servers.join(', ')}: expected one of them, got ${servers.length}`);
+  if ((flags.port ?? flags.image) !== undefined && (flags.maxInstances ?? 1) > 1) {
+    problems.push(`--max-instances: expected 1 with --port or --image, got ${flags.maxInstances}`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return flags;
+}
+
+/** The text of `--help`. */
+export function helpText(): string {
+  const switches = Object.entries(SWITCHES).map(([name, { values, default: value, meaning }]) => {
+    const allowed = typeof values[0] === 'number' ? 'N' : values.join('|');
+    const otherwise = typeof value === 'object' ? `${value['3.0']}; FC 2.0: ${value['2.0']}` : value;
+    return row(`${name}=${allowed}`, meaning, otherwise);
+  });
+  return `npm run fc: Alibaba Cloud Function Compute on this machine, with one function
+
+Usage: npm run fc -- [--FLAG VALUE]...
+
+${tableText(FLAGS)}
+
+Nobody is certain of these points of FC, so each can be played either way with --switch NAME=VALUE:
+
+${switches.join('\n')}
+`;
+}

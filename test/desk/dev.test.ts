@@ -1,0 +1,509 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join, resolve } from 'node:path';
+import * as assert from 'uvu/assert';
+import { deployment } from '../../src/desk/deployment.ts';
+import type { LifeEvent } from '../../src/desk/fc/life.ts';
+import { holders, signalAll } from '../../src/desk/fc/processes.ts';
+import { SWITCHES } from '../../src/desk/fc/settings.ts';
+import { helpText, readFlags } from '../../src/desk/flags.ts';
+import { createReport, type Report } from '../../src/desk/view/terminal.ts';
+import {
+  ask,
+  endWithUs,
+  eventually,
+  get,
+  type LogLine,
+  observe,
+  project,
+  type Reply,
+  raw,
+  suite,
+  temporary,
+  within,
+  without,
+  write,
+} from '../helpers.ts';
+
+const fc = suite('platform: npm run fc');
+
+const COMMAND = resolve('dist-test/desk/dev.js');
+const HELLO = `exports.handler = async (_ctx, _req, res) => { res.writeHead(200); res.end('hello'); };`;
+
+/** A container with a hook for everything; it prints its signals, and takes its time on /slow. */
+const SERVER = `
+const { createServer } = require('node:http');
+createServer((req, res) => {
+  if (req.url === '/slow') return void console.log('slow');
+  console.log(req.url);
+  res.end(JSON.stringify(process.env));
+}).listen(Number(process.argv[2]));
+process.on('SIGTERM', () => { console.log('SIGTERM'); process.exit(0); });
+`;
+
+/** The command, running. */
+interface Command {
+  readonly process: ChildProcess;
+  readonly port: number;
+  readonly exit: Promise<number | string>;
+  /** Resolves with the first event, earlier or later, that passes; the deadline is its own. */
+  event(name: string, test?: (event: LogLine) => boolean): Promise<LogLine>;
+  events(): LogLine[];
+  output(): string;
+  /** Writes a line to it. */
+  say(words: string): void;
+  ask(path: string): Promise<Reply>;
+}
+
+/** Runs a test's body with the command, which is then told to quit and must leave nothing. */
+async function withCommand(args: readonly string[], body: (command: Command) => Promise<void>): Promise<void> {
+  const command = await start(args);
+  try {
+    await body(command);
+    command.process.kill('SIGINT');
+    const code = await within(30_000, command.exit, 'the command to end');
+    assert.ok(code === 0 || code === 130, `it ends with ${code}`);
+    assertNothingLeft(command);
+  } catch (error) {
+    if (error instanceof Error) error.message += `\n--- output\n${command.output().slice(-3000)}`;
+    throw error;
+  } finally {
+    command.process.kill('SIGKILL');
+    killLeftovers(command);
+  }
+}
+
+async function start(args: readonly string[]): Promise<Command> {
+  const child = endWithUs(spawn(process.execPath, [COMMAND, '--listen', '127.0.0.1:0', ...args], { stdio: 'pipe' }));
+  const { output, lines, line, exit } = observe(child);
+  const listening = await line('listening', ({ event }) => event === 'listening');
+  const port = Number(new URL(String(listening['url'])).port);
+  return {
+    process: child,
+    port,
+    exit,
+    output,
+    events: lines,
+    event: (name, test = () => true) => line(name, entry => entry['event'] === name && test(entry)),
+    say: words => child.stdin?.write(`${words}\n`),
+    ask: path => ask(port, { path }),
+  };
+}
+
+const instancesOf = ({ events }: Command): string[] => [
+  ...new Set(events().flatMap(({ instance }) => (instance === undefined ? [] : [String(instance)]))),
+];
+
+/** Its containers' processes. */
+const leftBy = (command: Command): number[] => instancesOf(command).flatMap(id => holders('FC_INSTANCE_ID', id));
+
+function assertNothingLeft(command: Command): void {
+  assert.equal(leftBy(command), []);
+}
+
+function killLeftovers(command: Command): void {
+  signalAll(leftBy(command), 'SIGKILL');
+}
+
+/** Flags for the server above. */
+function ownServer(source: string = SERVER): string[] {
+  const folder = temporary();
+  write(join(folder, 'server.js'), source);
+  return ['--command', `${process.execPath} "${join(folder, 'server.js')}" PORT`];
+}
+
+/** Runs the command to its end. */
+async function run(args: readonly string[]): Promise<{ code: number | string; stdout: string; stderr: string }> {
+  const child = endWithUs(spawn(process.execPath, [COMMAND, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }));
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.on('data', text => (stdout += text));
+  child.stderr?.on('data', text => (stderr += text));
+  const code = await within(
+    20_000,
+    new Promise<number | string>(done => child.on('close', (status, signal) => done(status ?? signal ?? 'unknown'))),
+    'the command to end',
+  );
+  return { code, stdout, stderr };
+}
+
+fc('should show a function’s life from the start to the end', async () => {
+  await withCommand(['--config', join(project({ hello: HELLO }), 'noslate.json'), '--pre-stop'], async command => {
+    const first = await command.event('frozen');
+    const reply = await command.ask('/');
+    assert.is(reply.body.toString(), 'hello');
+    const answer = await command.event('answer');
+    assert.is(answer['requestId'], reply.headers['x-fc-request-id']);
+    await command.event('frozen', ({ at }) => Number(at) > Number(first['at']));
+    command.say('quit');
+    assert.is(await within(30_000, command.exit, 'the end'), 0);
+    const names = command.events().map(({ event }) => event);
+    assert.equal(
+      names.filter(name => name !== 'log'),
+      // biome-ignore format: the life in its phases
+      [
+        'listening',
+        'starting', 'accepting', 'initialized', 'ready', 'frozen',
+        'request', 'thawed', 'answer', 'frozen',
+        'quitting', 'stopping', 'thawed', 'pre-stop', 'exited', 'quit',
+      ],
+    );
+    const quit = await command.event('quit');
+    assert.equal([quit['requests'], quit['failed'], quit['instances']], [1, 0, 1]);
+  });
+});
+
+fc('should do what it is told line by line', async () => {
+  await withCommand(ownServer(), async command => {
+    await command.event('frozen');
+    command.say('thaw');
+    const thawed = await command.event('thawed');
+    command.say('freeze');
+    await command.event('frozen', ({ at }) => Number(at) >= Number(thawed['at']) && at !== undefined);
+    command.say('scale 3');
+    await command.event('scaled', ({ instances }) => instances === 3);
+    await eventually('three that are ready', async () => count(command, 'ready') === 3);
+    command.say('less');
+    await command.event('stopping', ({ reason }) => reason === 'scaled in');
+    command.say('crash');
+    const exited = await command.event('exited', ({ expected }) => expected === false);
+    assert.is(exited['signal'], 'SIGKILL');
+    command.say('stop');
+    await eventually('all to end', async () => count(command, 'exited') === 3);
+    command.say('start');
+    await eventually('a new one', async () => count(command, 'ready') === 4);
+    command.say('more');
+    await eventually('one more', async () => count(command, 'ready') === 5);
+    command.say('scale 11');
+    assert.is((await command.event('refused'))['count'], 11);
+    command.say('dance');
+    assert.is((await command.event('unknown'))['word'], 'dance');
+    command.say('help');
+    await command.event('help');
+    assert.is((await command.ask('/')).status, 200);
+  });
+});
+
+const count = ({ events }: Command, name: string): number => events().filter(({ event }) => event === name).length;
+
+fc('should end properly at SIGTERM, SIGHUP and with the terminal gone', async () => {
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
+    await withCommand([...ownServer(), '--no-initializer'], async command => {
+      await command.event('frozen');
+      if (signal === 'SIGHUP') {
+        command.process.stdout?.destroy();
+        command.process.stderr?.destroy();
+      }
+      command.process.kill(signal);
+      assert.is(await within(20_000, command.exit, `the end by ${signal}`), 0);
+      assertNothingLeft(command);
+    });
+  }
+});
+
+fc('should wait for what is in flight, and kill at a second Ctrl-C', async () => {
+  await withCommand([...ownServer(), '--pre-stop', '5'], async command => {
+    const client = await raw(command.port, get('/slow'));
+    await command.event('log', ({ line }) => line === 'slow');
+    command.process.kill('SIGINT');
+    assert.is((await command.event('quitting'))['inFlight'], 1);
+    command.process.kill('SIGINT');
+    assert.is(await within(20_000, command.exit, 'the end'), 130);
+    // killed is not yet gone
+    await eventually('the end of all processes', async () => leftBy(command).length === 0);
+    client.socket.destroy();
+  });
+});
+
+fc('should show why a start has failed, and start again when it is asked', async () => {
+  const folder = project({ hello: HELLO });
+  const file = join(folder, 'noslate.json');
+  const good = readFileSync(file, 'utf8');
+  write(file, good.replace('"handler"', '"handlr"'));
+  await withCommand(['--config', file], async command => {
+    const failed = await command.event('start failed');
+    assert.is(failed['code'], 'CAExited');
+    assert.match(String(failed['message']), /Logs:.*functions\[0\]\.handlr/s);
+    const refused = await command.ask('/');
+    assert.is(refused.status, 412);
+    assert.match(String(refused.json()['Message']), /functions\[0\]\.handlr/);
+    write(file, good);
+    assert.is((await command.ask('/')).body.toString(), 'hello');
+  });
+});
+
+fc('should run new code when a file has changed', async () => {
+  const folder = project({ hello: HELLO });
+  await withCommand(['--config', join(folder, 'noslate.json')], async command => {
+    assert.is((await command.ask('/')).body.toString(), 'hello');
+    write(join(folder, 'hello/index.js'), HELLO.replace("'hello'", "'changed'"));
+    const stopping = await command.event('stopping');
+    assert.is(stopping['reason'], 'code changed');
+    assert.is((await command.ask('/')).body.toString(), 'changed');
+    assert.is(count(command, 'starting'), 2);
+  });
+});
+
+fc('should run another server, with variables of the user’s', async () => {
+  await withCommand(
+    [...ownServer(), '--env', 'COLOUR=blue=green', '--name', 'shop', '--memory', '1024'],
+    async command => {
+      const reply = (await command.ask('/')).json();
+      assert.is(reply['COLOUR'], 'blue=green');
+      assert.is(reply['FC_FUNCTION_NAME'], 'shop');
+      assert.is(reply['FC_FUNCTION_MEMORY_SIZE'], '1024');
+      const { port } = await command.event('accepting');
+      assert.is(reply['FC_CUSTOM_LISTEN_PORT'], String(port));
+      const invoked = await ask(command.port, { path: '/2023-03-30/functions/shop/invocations', body: '' });
+      assert.is(invoked.status, 200);
+    },
+  );
+});
+
+fc('should play 2.0 with its hooks', async () => {
+  const args = ['--fc', '2.0', '--pre-freeze', '--pre-stop', '--init-timeout', '7', '--switch', 'headerCase=lower'];
+  await withCommand([...ownServer(), ...args], async command => {
+    assert.is((await command.event('initialized'))['status'], 200);
+    assert.is((await command.event('pre-freeze'))['status'], 200);
+    const path = '/2016-08-15/services/service/functions/app/invocations';
+    assert.is((await ask(command.port, { path, body: '' })).status, 200);
+  });
+});
+
+fc('should run a container’s start.sh', async () => {
+  const folder = temporary();
+  write(join(folder, 'server.js'), SERVER);
+  write(join(folder, 'start.sh'), `#!/bin/sh\nexec "${process.execPath}" server.js "$FC_CUSTOM_LISTEN_PORT"\n`);
+  chmodSync(join(folder, 'start.sh'), 0o755);
+  const before = process.env['NOSLATE_PATH'];
+  process.env['NOSLATE_PATH'] = '/usr/local/noslate';
+  try {
+    await withCommand(['--image', folder], async command => {
+      assert.is((await command.ask('/')).json()['NOSLATE_PATH'], '/usr/local/noslate');
+    });
+  } finally {
+    if (before === undefined) delete process.env['NOSLATE_PATH'];
+    else process.env['NOSLATE_PATH'] = before;
+  }
+});
+
+fc('should stop an idle instance and check another’s health', async () => {
+  await withCommand([...ownServer(), '--idle', '1', '--health', '/healthz'], async command => {
+    await command.event('log', ({ line }) => line === '/healthz');
+    const stopping = await command.event('stopping');
+    assert.is(stopping['reason'], 'idle');
+  });
+});
+
+fc('should say what listens nowhere', async () => {
+  const folder = temporary();
+  write(join(folder, 'idle.js'), 'setInterval(() => {}, 1000)');
+  await withCommand(['--command', `${process.execPath} '${join(folder, 'idle.js')}'`], async command => {
+    const { port } = await command.event('starting');
+    assert.is((await command.event('waiting'))['port'], port);
+  });
+});
+
+fc('should name a bad flag, what was given and what is allowed', async () => {
+  // biome-ignore format: a table
+  const bad: [string[], RegExp][] = [
+    [['--nonsense'], /^fc: --nonsense: unknown flag, expected one of --config, /],
+    [['stray'], /^fc: stray: unknown flag/],
+    [['--timeout', '0'], /^fc: --timeout: expected a whole number from 1 to 86400, got "0"$/m],
+    [['--timeout'], /^fc: --timeout: expected a value, got none$/m],
+    [['--fc', '4.0'], /^fc: --fc: expected 3\.0 or 2\.0, got "4\.0"$/m],
+    [['--listen', 'localhost:99999'], /^fc: --listen: expected HOST:PORT, HOST or PORT, got/],
+    [['--command', 'node "open'], /^fc: --command: expected a command, its quotes closed, got/],
+    [['--env', 'FC_REGION=x'], /^fc: --env: expected KEY=VALUE, and no FC_\* key/],
+    [['--switch', 'sigterm=maybe'], /^fc: --switch: switch "sigterm": expected yes or no, got "maybe"$/m],
+    [['--switch', 'nothing=1'], /^fc: --switch: switch "nothing": expected one of startErrorStatus, /],
+    [['--pre-freeze'], /^fc: --pre-freeze: expected --fc 2\.0 with it/],
+    [['--config', 'a', '--image'], /^fc: --config, --image: expected one of them, got 2$/m],
+    [['--port', '9000', '--max-instances', '2'], /^fc: --max-instances: expected 1 with --port or --image, got 2$/m],
+    [['--image', '--max-instances', '2'], /^fc: --max-instances: expected 1 with --port or --image, got 2$/m],
+    [['--config', 'missing.json'], /^fc: --config: expected a file, got ".*missing\.json"$/m],
+    [['--health', 'x'], /^fc: --health: expected a path that starts with "\/"/],
+    [['--json=1'], /^fc: --json: expected no value, got "1"$/m],
+  ];
+  const [first, ...others] = bad;
+  // as a process once, for its exit code; the rest by the function that it calls
+  for (const [args, message] of [first, others[others.length - 3]] as [string[], RegExp][]) {
+    const { code, stdout, stderr } = await run(args);
+    assert.is(code, 78);
+    assert.is(stdout, '');
+    assert.match(stderr, message);
+  }
+  for (const [args, message] of bad.filter(([args]) => !args.includes('missing.json'))) {
+    assert.throws(
+      () => readFlags(args),
+      (error: { problems: string[] }) => message.test(`fc: ${error.problems.join('\n')}`),
+      args.join(' '),
+    );
+  }
+});
+
+fc('should take flags in every form', () => {
+  const flags = readFlags(['--pre-stop', '--health=/h?x=1', '--image', '--listen', ':0', '--env', 'A=1', '--env=B=2']);
+  assert.equal(
+    [flags.preStop, flags.health, flags.image, flags.listen],
+    [60, '/h?x=1', '.', { host: 'localhost', port: 0 }],
+  );
+  assert.equal(flags.env, [
+    ['A', '1'],
+    ['B', '2'],
+  ]);
+  assert.equal(readFlags(['--listen', '[::1]:80']).listen, { host: '::1', port: 80 });
+  assert.equal(readFlags(['--listen', '0.0.0.0']).listen, { host: '0.0.0.0', port: 8080 });
+  assert.equal(readFlags(['--command', `a 'b c' "d"e`]).command, ['a', 'b c', 'de']);
+  assert.is(deployment(readFlags(['--port', '9000', '--command', 'x'])).maxInstances, 1);
+  assert.is(deployment(readFlags(['--command', 'x', '--no-initializer'])).initializer, undefined);
+});
+
+fc('should explain itself', async () => {
+  const { code, stdout, stderr } = await run(['-h']);
+  assert.equal([code, stderr], [0, '']);
+  assert.is(stdout, helpText());
+  for (const name of Object.keys(SWITCHES)) assert.match(stdout, `  ${name}=`);
+  for (const flag of ['--config FILE', '--image [FOLDER]', '--pre-stop [SECONDS]', '--no-initializer'])
+    assert.ok(stdout.includes(flag));
+});
+
+fc('should say so when the port is taken', async () => {
+  const server = createServer();
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : undefined;
+  const { code, stdout, stderr } = await run(['--listen', `127.0.0.1:${port}`, ...ownServer()]);
+  server.close();
+  assert.equal([code, stdout], [1, '']);
+  assert.is(stderr, `fc: --listen: port ${port} is taken by another process\n`);
+});
+
+/** A report, and what it has written. */
+function reported(options: Partial<Parameters<typeof createReport>[0]>): { report: Report; text: () => string } {
+  let written = '';
+  const report = createReport({ json: false, colour: false, log: true, ...options }, text => (written += text));
+  return { report, text: () => written };
+}
+
+const ID = 'c-01234567-89abcdef-0123456789abcdef0123456789ab';
+
+fc('should print one line for each event', () => {
+  const { report, text } = reported({});
+  // biome-ignore format: a table
+  const events: LifeEvent[] = [
+    { at: 12, event: 'starting', instance: ID, command: `${process.execPath} server.js`, port: 10123 },
+    { at: 50, event: 'accepting', instance: ID, port: 10123, ms: 41 },
+    { at: 70, event: 'initialized', instance: ID, requestId: 'r0', status: 200, ms: 12 },
+    { at: 75, event: 'initialize failed', instance: ID, requestId: 'r0', status: 0, ms: 3000 },
+    { at: 80, event: 'frozen', instance: ID },
+    { at: 5280, event: 'thawed', instance: ID, ms: 5200 },
+    { at: 5281, event: 'request', instance: ID, requestId: 'r1', kind: 'http', method: 'POST', path: '/echo' },
+    { at: 5282, event: 'log', instance: ID, stream: 'stdout', line: 'as it is' },
+    { at: 5283, event: 'log', instance: ID, line: '{"time":"t","level":"warn","message":"slow","worker":"w1","n":2}' },
+    { at: 5283, event: 'log', instance: ID, line: '{"level":"info","message":"request","outcome":"ok"}' },
+    { at: 5284, event: 'answer', instance: ID, requestId: 'r1', status: 200, ms: 3 },
+    { at: 5290, event: 'answer', requestId: 'r2', kind: 'http', method: 'GET', path: '/', status: 412, errorType: 'CAExited', message: 'it exited. Logs:\nmore' },
+    { at: 5291, event: 'request', instance: ID, requestId: 'r3', kind: 'event', bytes: 13 },
+    { at: 5292, event: 'answer', instance: ID, requestId: 'r3', status: 499, ms: 1 },
+    { at: 5293, event: 'answer', instance: ID, requestId: 'r4', kind: 'websocket', path: '/chat', status: 101, ms: 1200, ended: 'timeout' },
+    { at: 5300, event: 'retry', requestId: 'r5', method: 'GET' },
+    { at: 5301, event: 'retry', requestId: 'r6', count: 2 },
+    { at: 5310, event: 'scaled', instances: 2 },
+    { at: 5400, event: 'pre-stop', instance: ID, status: 200, ms: 4 },
+    { at: 5500, event: 'exited', instance: ID, code: 1, expected: false },
+    { at: 65000, event: 'exited', instance: ID, signal: 'SIGTERM', expected: true },
+  ];
+  for (const event of events) report.event(event);
+  assert.is(
+    text(),
+    `   0.01 s  c-01234567  starting node server.js
+   0.05 s  c-01234567  accepting on 10123 after 41 ms
+   0.07 s  c-01234567  initialized in 12 ms: 200
+   0.07 s  c-01234567  initialize failed in 3.0 s: no answer
+   0.08 s  c-01234567  frozen
+   5.28 s  c-01234567  thawed after 5.2 s
+   5.28 s  c-01234567  | as it is
+   5.28 s  c-01234567  | warn: slow worker=w1 n=2
+   5.28 s  c-01234567  POST /echo → 200 in 3 ms  r1
+   5.29 s              GET / → 412 CAExited (it exited. Logs:)  r2
+   5.29 s  c-01234567  invoke 13 bytes → client gone in 1 ms  r3
+   5.29 s  c-01234567  WebSocket /chat → 101 in 1.2 s ended by timeout  r4
+   5.30 s              GET is made again on another connection  r5
+   5.30 s              asynchronous call, retry 2  r6
+   5.31 s              scaled to 2 instances
+   5.40 s  c-01234567  pre-stop in 4 ms: 200
+   5.50 s  c-01234567  exited with code 1 (unexpected)
+  65.00 s  c-01234567  exited by SIGTERM
+`,
+  );
+});
+
+fc('should sum up what comes too fast to be read', () => {
+  const { report, text } = reported({});
+  for (let i = 0; i < 1234; i++) {
+    report.event({ at: i, event: 'thawed', instance: ID, ms: 1 });
+    report.event({ at: i, event: 'request', instance: ID, requestId: `r${i}`, kind: 'http', method: 'GET', path: '/' });
+    report.event({ at: i, event: 'answer', instance: ID, requestId: `r${i}`, status: i < 1230 ? 200 : 504, ms: 2 });
+    report.event({ at: i, event: 'frozen', instance: ID });
+    if (i % 10 === 0) report.event({ at: i, event: 'log', instance: ID, line: 'text' });
+    if (i === 600) report.event({ at: i, event: 'scaled', instances: 2 });
+  }
+  report.flush();
+  const lines = text().trimEnd().split('\n');
+  assert.is(lines.filter(line => line.includes('GET / → 200')).length, 20);
+  assert.is(lines.filter(line => line.includes('| text')).length, 20);
+  assert.is(lines.filter(line => line.includes('scaled to 2')).length, 1, 'what is rare is always shown');
+  assert.match(
+    lines[lines.length - 1] ?? '',
+    /1214 requests, 1210 × 200, 4 × 504, p50 2 ms, p99 2 ms, frozen 12\d\d times, 104 lines of log$/,
+  );
+  assert.ok(lines.length < 90);
+});
+
+fc('should print every event as JSON, and no log if it is not wanted', () => {
+  const events: LifeEvent[] = [
+    { at: 1, event: 'log', instance: ID, line: 'x' },
+    ...Array.from({ length: 50 }, (_, i): LifeEvent => ({ at: i, event: 'frozen', instance: ID })),
+  ];
+  for (const log of [true, false]) {
+    const { report, text } = reported({ json: true, log });
+    for (const event of events) report.event(event);
+    report.note('quit', { requests: 0 }, 'unseen');
+    const parsed = text()
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line) as unknown);
+    assert.equal(parsed, [...events.slice(log ? 0 : 1), { event: 'quit', requests: 0 }]);
+  }
+});
+
+fc.run();
+
+const terminal = suite('fc on a terminal', { skip: without('script', 'bsdutils') });
+
+terminal('should read keys, and write in colour', async () => {
+  const folder = temporary();
+  write(join(folder, 'server.js'), SERVER);
+  const line = `'${process.execPath}' '${COMMAND}' --listen 127.0.0.1:0 --command "'${process.execPath}' '${join(folder, 'server.js')}' PORT"`;
+  const env = { ...process.env };
+  delete env['NO_COLOR'];
+  const child = endWithUs(spawn('script', ['-qfec', line, '/dev/null'], { stdio: 'pipe', env }));
+  const { output, exit } = observe(child);
+  const shown = (text: string): Promise<void> =>
+    eventually(`${text} in\n${output()}`, async () => output().includes(text));
+  await shown('frozen');
+  assert.match(output(), /curl -d .* http:\/\/127\.0\.0\.1:\d+\/2023-03-30\/functions\/app\/invocations/);
+  assert.ok(output().includes('\x1b[34mfrozen\x1b[0m'));
+  assert.ok(/\d\.\d\d s {2}c-[0-9a-f]{8}$/.test(output().split('\x1b[0m  accepting on ')[0] ?? ''));
+  child.stdin?.write('t');
+  await shown('thawed after');
+  child.stdin?.write('h');
+  await shown('freeze all instances');
+  child.stdin?.write('\x03');
+  assert.is(await within(20_000, exit, 'the end'), 0);
+  assert.match(output(), /0 requests, 0 failed, 1 instances; nothing is left running/);
+});
+
+terminal.run();
