@@ -1,10 +1,10 @@
-// Builds dist/server.js and the editors' noslate.schema.json. With --test the tests too: bundled like the
-// product, since a Node without TypeScript support must run them. With --fc only the FC platform's commands of those.
+// Builds dist/server.js, dist/desk.js and the editors' noslate.schema.json. With --test the tests too: bundled like the
+// product, since a Node without TypeScript support must run them.
 // With --coverage all of it is left readable, for test/coverage.mjs.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http2';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -76,7 +76,13 @@ if (!isCoverage) await makeCache();
 // what warms Noslate's own programs in the image, on its Node
 const warm = ['src/warm/preload.ts', 'src/warm/make.ts'];
 await make({ entryPoints: warm, outdir: 'dist/warm', minify: true });
-console.log(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
+console.error(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
+
+// the commands, and what they have beside them
+await make({ entryPoints: ['src/desk/commands.ts'], outfile: 'dist/desk.js', minify: true });
+rmSync('dist/conformance', { recursive: true, force: true });
+for (const name of ['function', 'express.cjs'])
+  cpSync(`src/desk/conformance/${name}`, `dist/conformance/${name}`, { recursive: true });
 
 // the table that checks noslate.json is also what editors get
 await build({ ...common, entryPoints: ['src/profile-schema.ts'], outfile: 'dist/schema.cjs' });
@@ -92,6 +98,7 @@ const programs = [
   'planes/container.ts',
   'container/image.ts',
   'container/noslate/index.ts',
+  'desk/conformance/main.ts',
   'sdk/noslate/index.ts',
 ];
 const isTest = process.argv.includes('--test');
@@ -105,10 +112,6 @@ if (isTest) {
     packages: 'external',
     sourcemap: 'inline',
   });
-}
-if (isTest || process.argv.includes('--fc')) {
-  const desk = ['src/desk/dev.ts', 'src/desk/conformance/command.ts'];
-  await build({ ...common, entryPoints: desk, outdir: 'dist-test', outbase: 'src', sourcemap: 'inline' });
 }
 if (isTest) {
   // Noslate's stand-ins are installed where there is no node_modules

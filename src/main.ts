@@ -1,5 +1,6 @@
+import { existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { isatty } from 'node:tty';
 import type { Agent } from './agent.ts';
 import { banner } from './banner.ts';
@@ -176,19 +177,33 @@ function explain(error: NodeJS.ErrnoException, { port, host }: Config): string {
   }
 }
 
-/** A worker thread of the local agent runs this file, too; only then is it worth asking where we are. So does a probe. */
+/** What is no flag is the word of a command, whose code is in a file of its own. */
+function runCommand(word: string): void {
+  const file = join(dirname(__filename), 'desk.js');
+  if (!existsSync(file)) exitConfig(new ConfigError([`${word}: expected ${file}, which has the commands, found none`]));
+  require(file);
+}
+
+/** The server, which has no word in its way; what it starts with this file: a worker thread, a probe; or a command. */
 async function start(): Promise<void> {
-  if (process.argv[2] === PROBE && process.send !== undefined) {
-    probe();
-    return;
-  }
-  if (process.argv[2] !== WORKER_THREAD) {
+  const word = process.argv[2];
+  if (word === undefined || word[0] === '-') {
     main();
     return;
   }
-  const { isMainThread, runWorker } = await import('./local/worker.ts');
-  if (isMainThread) main();
-  else runWorker();
+  if (word === PROBE && process.send !== undefined) {
+    probe();
+    return;
+  }
+  if (word === WORKER_THREAD) {
+    // only then is it worth asking where we are
+    const { isMainThread, runWorker } = await import('./local/worker.ts');
+    if (!isMainThread) {
+      runWorker();
+      return;
+    }
+  }
+  runCommand(word);
 }
 
 start();

@@ -8,7 +8,7 @@ import { eventually, type LogLine, SERVER_FILE, type Server, type ServerOptions,
 import { type PlanesOptions, startPlanes } from './planes/index.ts';
 
 /** What a gateway can have behind it. What a request can count on holds with each of them. */
-const ALL_AGENTS = ['local', 'native', 'sdk'] as const;
+export const ALL_AGENTS = ['local', 'native', 'sdk'] as const;
 export type AgentName = (typeof ALL_AGENTS)[number];
 
 /** Those to test: all, or as many of them as TEST_AGENTS names. */

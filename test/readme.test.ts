@@ -116,9 +116,14 @@ let folder: string;
 let here: string | undefined;
 let terminal: Terminal | undefined;
 
+/** A server ends by itself at Ctrl-C; the shell that npm has between, by the signal. */
+function assertEnded(code: number | string | undefined): void {
+  assert.ok(code === 0 || code === 'SIGINT', `it ends with ${code}`);
+}
+
 /** Runs what is left running, waits for what it shows, and keeps the port that it has here. */
 async function start(command: string, shown: string | undefined): Promise<void> {
-  if (terminal !== undefined) assert.is(await terminal.end(), 0);
+  if (terminal !== undefined) assertEnded(await terminal.end());
   const port = await freePort();
   const isFc = command === 'npm run fc';
   terminal = await openTerminal(isFc ? `${command} -- --listen 127.0.0.1:${port}` : command, folder, port);
@@ -197,7 +202,7 @@ for (const { section, language, text, shown } of blocks) {
 }
 
 walk('should leave nothing running', async () => {
-  assert.is(await terminal?.end(), 0);
+  assertEnded(await terminal?.end());
 });
 
 walk.run();
@@ -207,7 +212,7 @@ const named = suite('README, what is not run');
 named('should name scripts, arguments and flags that there are', () => {
   const { scripts } = JSON.parse(readFileSync('package.json', 'utf8')) as { scripts: Record<string, string> };
   const names = [...README.matchAll(/\bnpm (?:run |(?=start|test))([\w:]+)/g)].map(([, name = '']) => name);
-  assert.ok(names.length > 20);
+  assert.ok(names.length > 15);
   for (const name of names) assert.ok(name in scripts, name);
   const dockerfile = readFileSync('Dockerfile', 'utf8');
   const builds = [...README.matchAll(/--build-arg (\w+)=/g)].map(([, name = '']) => name);

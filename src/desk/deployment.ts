@@ -1,27 +1,25 @@
-import { relative, resolve } from 'node:path';
+import { basename, dirname, relative, resolve } from 'node:path';
 import { type FunctionOptions, parseSwitches } from './fc/settings.ts';
 import type { Flags } from './flags.ts';
-
-/** The repository; this file runs as dist-test/desk/dev.js. */
-const REPOSITORY = resolve(__dirname, '../..');
 
 /** As many as a developer's machine bears; FC's own quota is 100. */
 const MAX_INSTANCES = 10;
 
-/** Where the person is who ran npm, which itself goes to the repository. */
-export const userFolder = (): string => process.env['INIT_CWD'] ?? process.cwd();
-
 /** The noslate.json that the container is going to read; undefined when that is the container's own business. */
-export function configFile({ config, command, image }: Flags): string | undefined {
+export function configFile({ config, command, image, folder }: Flags): string | undefined {
   if (command !== undefined || image !== undefined) return undefined;
-  return config === undefined ? resolve(REPOSITORY, 'examples/noslate.json') : resolve(userFolder(), config);
+  return resolve(config ?? `${folder}/noslate.json`);
 }
 
-/** What is deployed: the function's settings as the flags say. */
-export function deployment(flags: Flags): FunctionOptions {
+/**
+ * What is deployed: the function's settings as the flags say.
+ *
+ * @param server - file of ours, which is run where no other is named.
+ */
+export function deployment(flags: Flags, server: string): FunctionOptions {
   const { fc, health, preStop, preFreeze } = flags;
   return {
-    ...container(flags),
+    ...container(flags, server),
     flavour: fc,
     name: flags.name,
     timeout: flags.timeout,
@@ -39,22 +37,22 @@ export function deployment(flags: Flags): FunctionOptions {
 }
 
 /** What a container is made of: the command, where it runs, and its variables. */
-function container(flags: Flags): Pick<FunctionOptions, 'command' | 'cwd' | 'environment'> {
+function container(flags: Flags, server: string): Pick<FunctionOptions, 'command' | 'cwd' | 'environment'> {
   const given = Object.fromEntries(flags.env);
-  if (flags.command !== undefined) return { command: flags.command, cwd: userFolder(), environment: given };
+  if (flags.command !== undefined) return { command: flags.command, cwd: process.cwd(), environment: given };
   const health: Record<string, string> = flags.health === undefined ? {} : { SERVER_HEALTH_PATH: flags.health };
   if (flags.image !== undefined) {
     return {
       command: ['./start.sh'],
-      cwd: resolve(userFolder(), flags.image),
+      cwd: resolve(flags.image),
       environment: { ...noslateVariables(), ...health, ...given },
     };
   }
-  const cwd = userFolder();
-  const server = relative(cwd, resolve(REPOSITORY, 'dist/server.js'));
-  const config = relative(cwd, configFile(flags) ?? '');
+  const config = configFile(flags) ?? '';
+  // where the image has it, too
+  const cwd = dirname(config);
   return {
-    command: [process.execPath, server, '--config', config],
+    command: [process.execPath, relative(cwd, server), '--config', basename(config)],
     cwd,
     environment: { ...health, ...given },
   };

@@ -1,4 +1,3 @@
-// The command `npm run fc`: FC on this machine, with one function.
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { banner } from '../banner.ts';
@@ -13,30 +12,34 @@ import { createPlatform, type Platform } from './fc/platform.ts';
 import { holders, signalAll, tree } from './fc/processes.ts';
 import { type Flags, helpText, readFlags } from './flags.ts';
 import { KEYS, listenForWords } from './keys.ts';
+import { refuse } from './refuse.ts';
 import { createReport, type Report } from './view/terminal.ts';
 
-/** `EX_CONFIG` of sysexits.h, as the server's own. */
-const EXIT_CONFIG = 78;
 /** What a shell says of a command that Ctrl-C has ended. */
 const EXIT_INTERRUPTED = 130;
 /** A server that has not opened its port by then deserves a word; FC itself waits much longer. */
 const PATIENCE_MS = 5000;
 
-async function main(): Promise<void> {
-  const flags = configure();
+/**
+ * The command `noslate-fc dev`: FC on this machine, with one function. Ends the process when it is told to.
+ *
+ * @param server - file of ours, for a folder that has a noslate.json.
+ */
+export async function dev(args: readonly string[], server: string): Promise<void> {
+  const flags = configure(args);
   const isTerminal = process.stdout.isTTY === true;
   const report = createReport(
     { json: flags.json === true || !isTerminal, colour: !process.env['NO_COLOR'], log: flags.log === 'on' },
     text => process.stdout.write(text),
   );
   const life = createLife(false);
-  const platform = createPlatform(deployment(flags), life);
+  const platform = createPlatform(deployment(flags, server), life);
   life.on(report.event);
   const counts = countCalls(platform);
   warnOfSilence(platform, report);
 
   const endpoint = await openEndpoint(platform, flags.listen.host, flags.listen.port).catch(error =>
-    fail(explain(error, flags), 1),
+    refuse('dev', explain(error, flags), 1),
   );
   process.on('exit', () => killAll(platform));
   announce(platform, endpoint, flags, report);
@@ -78,25 +81,26 @@ async function main(): Promise<void> {
 }
 
 /** Gives the flags, or ends the process: with what is wrong with them, or with the help. */
-function configure(): Flags {
+function configure(args: readonly string[]): Flags {
   try {
-    const flags = readFlags(process.argv.slice(2));
+    const flags = readFlags(args);
     if (flags.help) {
       process.stdout.write(helpText());
       process.exit(0);
     }
     const file = configFile(flags);
-    if (file !== undefined && !existsSync(file)) throw new ConfigError([`--config: expected a file, got "${file}"`]);
+    if (file !== undefined && !existsSync(file)) throw new ConfigError([missing(flags, file)]);
     return flags;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return fail(error.problems, EXIT_CONFIG);
+    return refuse('dev', error.problems);
   }
 }
 
-function fail(problems: readonly string[], code: number): never {
-  process.stderr.write(problems.map(problem => `fc: ${problem}\n`).join(''));
-  process.exit(code);
+/** What to do about a noslate.json that is not there. */
+function missing({ config }: Flags, file: string): string {
+  if (config !== undefined) return `--config: expected a file, got "${file}"`;
+  return `expected noslate.json in ${dirname(file)}, found none. Name its folder: noslate-fc dev FOLDER; or run another server: --command 'node server.js'. See --help`;
 }
 
 function explain(error: NodeJS.ErrnoException, { listen: { host, port } }: Flags): string[] {
@@ -265,5 +269,3 @@ function killAll(platform: Platform): void {
     signalAll([...tree(pid), ...holders('FC_INSTANCE_ID', id)], 'SIGKILL');
   }
 }
-
-main();

@@ -53,7 +53,7 @@ const FLAGS = {
     value: 'FILE',
     ...text,
     default: undefined,
-    otherwise: 'examples/noslate.json',
+    otherwise: 'noslate.json in FOLDER',
     meaning: 'functions, run by noslate-fc with its local agent',
   },
   command: {
@@ -138,8 +138,8 @@ const FLAGS = {
   help: { ...on, meaning: 'print this' },
 } as const satisfies Record<string, Flag<unknown>>;
 
-/** What the command line asks for; undefined where nothing was said and there is no default. */
-export type Flags = Values<typeof FLAGS>;
+/** What the command line asks for, and of which folder; undefined where nothing was said and there is no default. */
+export type Flags = Values<typeof FLAGS> & { readonly folder: string };
 
 /**
  * Reads the command line.
@@ -148,7 +148,8 @@ export type Flags = Values<typeof FLAGS>;
  */
 export function readFlags(args: readonly string[]): Flags {
   const problems: string[] = [];
-  const flags = readTable(FLAGS, args, problems);
+  const words: string[] = [];
+  const flags = readTable(FLAGS, args, problems, words);
   try {
     parseSwitches(flags.switch);
   } catch (error) {
@@ -163,7 +164,7 @@ export function readFlags(args: readonly string[]): Flags {
     problems.push(`--max-instances: expected 1 with --port or --image, got ${flags.maxInstances}`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
-  return flags;
+  return { ...flags, folder: words[words.length - 1] ?? '.' };
 }
 
 /** The text of `--help`. */
@@ -173,9 +174,12 @@ export function helpText(): string {
     const otherwise = typeof value === 'object' ? `${value['3.0']}; FC 2.0: ${value['2.0']}` : value;
     return row(`${name}=${allowed}`, meaning, otherwise);
   });
-  return `npm run fc: Alibaba Cloud Function Compute on this machine, with one function
+  return `noslate-fc dev: Alibaba Cloud Function Compute on this machine, with one function
 
-Usage: npm run fc -- [--FLAG VALUE]...
+Usage: noslate-fc dev [FOLDER] [--FLAG VALUE]...
+
+  FOLDER
+      has the noslate.json; of several the last counts (default: where you are)
 
 ${tableText(FLAGS)}
 

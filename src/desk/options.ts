@@ -57,9 +57,18 @@ type Value<F extends Flag<unknown>> = F extends { repeats: true }
 /** What a command line asks for; undefined where nothing was said and there is no default. */
 export type Values<T extends FlagTable> = { readonly [K in keyof T]: Value<T[K]> };
 
-/** Reads a command line. What is wrong with it is added to the problems: each its flag, what was given, what is allowed. */
-export function readTable<T extends FlagTable>(table: T, args: readonly string[], problems: string[]): Values<T> {
-  const given = collectValues(table, args, problems);
+/**
+ * Reads a command line. What is wrong with it is added to the problems: each its flag, what was given, what is allowed.
+ *
+ * @param words - is given what is no flag and no flag's value; without it that is wrong.
+ */
+export function readTable<T extends FlagTable>(
+  table: T,
+  args: readonly string[],
+  problems: string[],
+  words?: string[],
+): Values<T> {
+  const given = collectValues(table, args, problems, words);
   const entries = Object.entries(table).map(([key, flag]: [string, Flag<unknown>]) => {
     const texts = given.get(nameOf(key)) ?? [];
     const values = texts.map(value => {
@@ -74,12 +83,21 @@ export function readTable<T extends FlagTable>(table: T, args: readonly string[]
 }
 
 /** The texts given for each flag, in order. */
-function collectValues(flags: FlagTable, args: readonly string[], problems: string[]): Map<string, string[]> {
+function collectValues(
+  flags: FlagTable,
+  args: readonly string[],
+  problems: string[],
+  words: string[] | undefined,
+): Map<string, string[]> {
   const table = new Map<string, Flag<unknown>>(Object.entries(flags).map(([key, flag]) => [nameOf(key), flag]));
   const given = new Map<string, string[]>();
   for (let i = 0; i < args.length; i++) {
     const [name = '', inline] = (args[i] ?? '').split(/=(.*)/s);
     const flag = table.get(name === '-h' ? '--help' : name);
+    if (flag === undefined && words !== undefined && !name.startsWith('-')) {
+      words.push(args[i] ?? '');
+      continue;
+    }
     if (flag === undefined) {
       problems.push(`${name}: unknown flag, expected one of ${[...table.keys()].join(', ')}`);
       continue;

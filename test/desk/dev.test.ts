@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmodSync, readFileSync } from 'node:fs';
+import { chmodSync, readFileSync, realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { deployment } from '../../src/desk/deployment.ts';
 import type { LifeEvent } from '../../src/desk/fc/life.ts';
@@ -19,6 +19,7 @@ import {
   project,
   type Reply,
   raw,
+  SERVER_FILE,
   suite,
   temporary,
   within,
@@ -26,9 +27,9 @@ import {
   write,
 } from '../helpers.ts';
 
-const fc = suite('platform: npm run fc');
+const fc = suite('noslate-fc dev');
 
-const COMMAND = resolve('dist-test/desk/dev.js');
+const COMMAND = [SERVER_FILE, 'dev'];
 const HELLO = `exports.handler = async (_ctx, _req, res) => { res.writeHead(200); res.end('hello'); };`;
 
 /** A container with a hook for everything; it prints its signals, and takes its time on /slow. */
@@ -57,8 +58,12 @@ interface Command {
 }
 
 /** Runs a test's body with the command, which is then told to quit and must leave nothing. */
-async function withCommand(args: readonly string[], body: (command: Command) => Promise<void>): Promise<void> {
-  const command = await start(args);
+async function withCommand(
+  args: readonly string[],
+  body: (command: Command) => Promise<void>,
+  cwd: string = process.cwd(),
+): Promise<void> {
+  const command = await start(args, cwd);
   try {
     await body(command);
     command.process.kill('SIGINT');
@@ -74,8 +79,9 @@ async function withCommand(args: readonly string[], body: (command: Command) => 
   }
 }
 
-async function start(args: readonly string[]): Promise<Command> {
-  const child = endWithUs(spawn(process.execPath, [COMMAND, '--listen', '127.0.0.1:0', ...args], { stdio: 'pipe' }));
+async function start(args: readonly string[], cwd: string): Promise<Command> {
+  const command = [...COMMAND, '--listen', '127.0.0.1:0', ...args];
+  const child = endWithUs(spawn(process.execPath, command, { stdio: 'pipe', cwd }));
   const { output, lines, line, exit } = observe(child);
   const listening = await line('listening', ({ event }) => event === 'listening');
   const port = Number(new URL(String(listening['url'])).port);
@@ -114,8 +120,11 @@ function ownServer(source: string = SERVER): string[] {
 }
 
 /** Runs the command to its end. */
-async function run(args: readonly string[]): Promise<{ code: number | string; stdout: string; stderr: string }> {
-  const child = endWithUs(spawn(process.execPath, [COMMAND, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }));
+async function run(
+  args: readonly string[],
+  cwd: string = process.cwd(),
+): Promise<{ code: number | string; stdout: string; stderr: string }> {
+  const child = endWithUs(spawn(process.execPath, [...COMMAND, ...args], { stdio: ['ignore', 'pipe', 'pipe'], cwd }));
   let stdout = '';
   let stderr = '';
   child.stdout?.on('data', text => (stdout += text));
@@ -308,23 +317,23 @@ fc('should say what listens nowhere', async () => {
 fc('should name a bad flag, what was given and what is allowed', async () => {
   // biome-ignore format: a table
   const bad: [string[], RegExp][] = [
-    [['--nonsense'], /^fc: --nonsense: unknown flag, expected one of --config, /],
-    [['stray'], /^fc: stray: unknown flag/],
-    [['--timeout', '0'], /^fc: --timeout: expected a whole number from 1 to 86400, got "0"$/m],
-    [['--timeout'], /^fc: --timeout: expected a value, got none$/m],
-    [['--fc', '4.0'], /^fc: --fc: expected 3\.0 or 2\.0, got "4\.0"$/m],
-    [['--listen', 'localhost:99999'], /^fc: --listen: expected HOST:PORT, HOST or PORT, got/],
-    [['--command', 'node "open'], /^fc: --command: expected a command, its quotes closed, got/],
-    [['--env', 'FC_REGION=x'], /^fc: --env: expected KEY=VALUE, and no FC_\* key/],
-    [['--switch', 'sigterm=maybe'], /^fc: --switch: switch "sigterm": expected yes or no, got "maybe"$/m],
-    [['--switch', 'nothing=1'], /^fc: --switch: switch "nothing": expected one of startErrorStatus, /],
-    [['--pre-freeze'], /^fc: --pre-freeze: expected --fc 2\.0 with it/],
-    [['--config', 'a', '--image'], /^fc: --config, --image: expected one of them, got 2$/m],
-    [['--port', '9000', '--max-instances', '2'], /^fc: --max-instances: expected 1 with --port or --image, got 2$/m],
-    [['--image', '--max-instances', '2'], /^fc: --max-instances: expected 1 with --port or --image, got 2$/m],
-    [['--config', 'missing.json'], /^fc: --config: expected a file, got ".*missing\.json"$/m],
-    [['--health', 'x'], /^fc: --health: expected a path that starts with "\/"/],
-    [['--json=1'], /^fc: --json: expected no value, got "1"$/m],
+    [['--nonsense'], /^noslate-fc dev: --nonsense: unknown flag, expected one of --config, /],
+    [['-stray'], /^noslate-fc dev: -stray: unknown flag/],
+    [['--timeout', '0'], /^noslate-fc dev: --timeout: expected a whole number from 1 to 86400, got "0"$/m],
+    [['--timeout'], /^noslate-fc dev: --timeout: expected a value, got none$/m],
+    [['--fc', '4.0'], /^noslate-fc dev: --fc: expected 3\.0 or 2\.0, got "4\.0"$/m],
+    [['--listen', 'localhost:99999'], /^noslate-fc dev: --listen: expected HOST:PORT, HOST or PORT, got/],
+    [['--command', 'node "open'], /^noslate-fc dev: --command: expected a command, its quotes closed, got/],
+    [['--env', 'FC_REGION=x'], /^noslate-fc dev: --env: expected KEY=VALUE, and no FC_\* key/],
+    [['--switch', 'sigterm=maybe'], /^noslate-fc dev: --switch: switch "sigterm": expected yes or no, got "maybe"$/m],
+    [['--switch', 'nothing=1'], /^noslate-fc dev: --switch: switch "nothing": expected one of startErrorStatus, /],
+    [['--pre-freeze'], /^noslate-fc dev: --pre-freeze: expected --fc 2\.0 with it/],
+    [['--config', 'a', '--image'], /^noslate-fc dev: --config, --image: expected one of them, got 2$/m],
+    [['--port', '9000', '--max-instances', '2'], /^noslate-fc dev: --max-instances: expected 1 with --port or --image, got 2$/m],
+    [['--image', '--max-instances', '2'], /^noslate-fc dev: --max-instances: expected 1 with --port or --image, got 2$/m],
+    [['--config', 'missing.json'], /^noslate-fc dev: --config: expected a file, got ".*missing\.json"$/m],
+    [['--health', 'x'], /^noslate-fc dev: --health: expected a path that starts with "\/"/],
+    [['--json=1'], /^noslate-fc dev: --json: expected no value, got "1"$/m],
   ];
   const [first, ...others] = bad;
   // as a process once, for its exit code; the rest by the function that it calls
@@ -337,10 +346,38 @@ fc('should name a bad flag, what was given and what is allowed', async () => {
   for (const [args, message] of bad.filter(([args]) => !args.includes('missing.json'))) {
     assert.throws(
       () => readFlags(args),
-      (error: { problems: string[] }) => message.test(`fc: ${error.problems.join('\n')}`),
+      (error: { problems: string[] }) => message.test(`noslate-fc dev: ${error.problems.join('\n')}`),
       args.join(' '),
     );
   }
+});
+
+fc('should serve the noslate.json of a folder, where you are or named', async () => {
+  const folder = project({ hello: HELLO });
+  for (const [args, cwd] of [
+    [[], folder],
+    [['missing', basename(folder)], dirname(folder)],
+  ] as const) {
+    await withCommand(
+      args,
+      async command => {
+        assert.is((await command.ask('/')).body.toString(), 'hello');
+        const { command: started } = await command.event('starting');
+        assert.match(String(started), / --config noslate\.json$/);
+      },
+      cwd,
+    );
+  }
+});
+
+fc('should say what to do where there is no noslate.json', async () => {
+  const folder = realpathSync(temporary());
+  const { code, stdout, stderr } = await run([], folder);
+  assert.equal([code, stdout], [78, '']);
+  assert.is(
+    stderr,
+    `noslate-fc dev: expected noslate.json in ${folder}, found none. Name its folder: noslate-fc dev FOLDER; or run another server: --command 'node server.js'. See --help\n`,
+  );
 });
 
 fc('should take flags in every form', () => {
@@ -356,8 +393,8 @@ fc('should take flags in every form', () => {
   assert.equal(readFlags(['--listen', '[::1]:80']).listen, { host: '::1', port: 80 });
   assert.equal(readFlags(['--listen', '0.0.0.0']).listen, { host: '0.0.0.0', port: 8080 });
   assert.equal(readFlags(['--command', `a 'b c' "d"e`]).command, ['a', 'b c', 'de']);
-  assert.is(deployment(readFlags(['--port', '9000', '--command', 'x'])).maxInstances, 1);
-  assert.is(deployment(readFlags(['--command', 'x', '--no-initializer'])).initializer, undefined);
+  assert.is(deployment(readFlags(['--port', '9000', '--command', 'x']), SERVER_FILE).maxInstances, 1);
+  assert.is(deployment(readFlags(['--command', 'x', '--no-initializer']), SERVER_FILE).initializer, undefined);
 });
 
 fc('should explain itself', async () => {
@@ -377,7 +414,7 @@ fc('should say so when the port is taken', async () => {
   const { code, stdout, stderr } = await run(['--listen', `127.0.0.1:${port}`, ...ownServer()]);
   server.close();
   assert.equal([code, stdout], [1, '']);
-  assert.is(stderr, `fc: --listen: port ${port} is taken by another process\n`);
+  assert.is(stderr, `noslate-fc dev: --listen: port ${port} is taken by another process\n`);
 });
 
 /** A report, and what it has written. */
@@ -486,7 +523,7 @@ const terminal = suite('fc on a terminal', { skip: without('script', 'bsdutils')
 terminal('should read keys, and write in colour', async () => {
   const folder = temporary();
   write(join(folder, 'server.js'), SERVER);
-  const line = `'${process.execPath}' '${COMMAND}' --listen 127.0.0.1:0 --command "'${process.execPath}' '${join(folder, 'server.js')}' PORT"`;
+  const line = `'${process.execPath}' '${SERVER_FILE}' dev --listen 127.0.0.1:0 --command "'${process.execPath}' '${join(folder, 'server.js')}' PORT"`;
   const env = { ...process.env };
   delete env['NO_COLOR'];
   const child = endWithUs(spawn('script', ['-qfec', line, '/dev/null'], { stdio: 'pipe', env }));

@@ -1,29 +1,20 @@
-// `npm run conformance`: the FC contract as checks, against any server.
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
-import { userFolder } from '../deployment.ts';
+import { join } from 'node:path';
 import type { Flavour } from '../fc/settings.ts';
 import { type FlagTable, on, oneOf, readTable, tableText, text, type Values } from '../options.ts';
+import { refuse } from '../refuse.ts';
 import { FUNCTION } from './check.ts';
-import { CHECKS, type Result, runChecks } from './run.ts';
-import { here, ours, type Subject } from './subjects.ts';
-
-/** `EX_CONFIG` of sysexits.h, as the server's own. */
-const EXIT_CONFIG = 78;
+import { CHECKS, type Result, runChecks, type Subject } from './run.ts';
 
 const FLAGS = {
   command: {
     value: "'COMMAND'",
     ...text,
     default: undefined,
+    otherwise: 'noslate-fc, with its local agent',
     meaning:
       'the server, run by a shell where you are; it listens on $FC_CUSTOM_LISTEN_PORT, as does the word PORT in the command',
-  },
-  agent: {
-    value: 'AGENT',
-    ...oneOf('local', 'native', 'sdk', 'all'),
-    default: 'local',
-    meaning: 'of ours, without --command: local, native, sdk or all',
   },
   express: { ...on, meaning: "the samples' Express server, as an example of what fails" },
   fc: {
@@ -38,41 +29,45 @@ const FLAGS = {
   help: { ...on, meaning: 'print this' },
 } as const satisfies FlagTable;
 
-const EXPRESS = here('src/desk/conformance/express.cjs');
-
 type Flags = Values<typeof FLAGS>;
 
 const HELP = `Checks whether a server keeps to Function Compute's contract with custom containers.
 
-  npm run conformance -- [options]
+  noslate-fc conformance [options]
 
 ${tableText(FLAGS)}
 
 ${FUNCTION}
 `;
 
-function subjects(flags: Flags): [string, Subject][] {
-  if (flags.command !== undefined) {
-    return [['', { command: ['/bin/sh', '-c', `exec ${flags.command}`], cwd: userFolder() }]];
-  }
-  if (flags.express) return [['express', { command: [process.execPath, EXPRESS] }]];
-  const agents = flags.agent === 'all' ? ['local', 'native', 'sdk'] : [flags.agent];
-  return agents.map(agent => [agent, ours(agent)]);
+/** What there is to check besides what the user names. */
+export interface Kit {
+  /** Ours, by what each is called. */
+  readonly servers: readonly (readonly [string, Subject])[];
+  /** The file of the samples' server. */
+  readonly express: string;
 }
 
-async function main(): Promise<void> {
+function subjects(flags: Flags, kit: Kit): Kit['servers'] {
+  if (flags.command !== undefined) return [['', { command: ['/bin/sh', '-c', `exec ${flags.command}`] }]];
+  if (flags.express) return [['express', { command: [process.execPath, kit.express] }]];
+  return kit.servers;
+}
+
+/**
+ * The command `noslate-fc conformance`: the FC contract as checks, against any server. Sets the exit code: 1 when a check
+ * has failed.
+ */
+export async function conformance(args: readonly string[], kit: Kit): Promise<void> {
+  endAtSignals();
   const problems: string[] = [];
-  const flags = readTable(FLAGS, process.argv.slice(2), problems);
+  const flags = readTable(FLAGS, args, problems);
   const checks = CHECKS.filter(({ id }) => id.includes(flags.only));
   if (checks.length === 0) problems.push(`--only: expected part of a check's id, got "${flags.only}"`);
   if (flags.express && !isInstalled('express')) {
     problems.push('--express: expected express to be installed, got none; npm install --no-save express');
   }
-  if (problems.length > 0) {
-    for (const problem of problems) process.stderr.write(`conformance: ${problem}\n`);
-    process.exitCode = EXIT_CONFIG;
-    return;
-  }
+  if (problems.length > 0) refuse('conformance', problems);
   if (flags.help) return void process.stdout.write(HELP);
   const say = (text: string): void => void process.stdout.write(`${text}\n`);
   if (flags.list) {
@@ -82,7 +77,7 @@ async function main(): Promise<void> {
   }
   const flavours: Flavour[] = flags.fc === '2.0' ? ['2.0'] : flags.fc === '3.0' ? ['3.0'] : ['3.0', '2.0'];
   const all: { subject: string; flavour: Flavour; result: Result }[] = [];
-  for (const [subject, server] of subjects(flags)) {
+  for (const [subject, server] of subjects(flags, kit)) {
     for (const flavour of flavours) {
       if (!flags.json) say(`\nFC ${flavour}${subject && `, ${subject}`}`);
       const results = await runChecks(server, flavour, checks, result => {
@@ -97,9 +92,10 @@ async function main(): Promise<void> {
   process.exitCode = failed === 0 ? 0 : 1;
 }
 
+/** Whether there is such a package where the user is. */
 function isInstalled(name: string): boolean {
   try {
-    createRequire(EXPRESS).resolve(name);
+    createRequire(join(process.cwd(), 'here')).resolve(name);
     return true;
   } catch {
     return false;
@@ -119,11 +115,11 @@ function record({ subject, flavour, result }: { subject: string; flavour: Flavou
   return { subject, flavour, id, level, title, contract, source, outcome, ...(failure && { failure }), ms };
 }
 
-// containers are sessions of their own, which Ctrl-C does not reach: they end with this process's own exit
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => process.exit(128 + constants.signals[signal]));
+function endAtSignals(): void {
+  // containers are sessions of their own, which Ctrl-C does not reach: they end with this process's own exit
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => process.exit(128 + constants.signals[signal]));
+  }
+  // who reads no further, as `head`, has seen enough
+  process.stdout.on('error', () => process.exit(0));
 }
-// who reads no further, as `head`, has seen enough
-process.stdout.on('error', () => process.exit(0));
-
-main();

@@ -1,8 +1,12 @@
 // The server that FC's own samples show: Express, body parsers, a route for each hook. An example of what fails.
 //
-//   npm install --no-save express && npm run conformance -- --express
-const express = require('express');
+//   npm install --no-save express && npx noslate-fc conformance --express
+const { createRequire } = require('node:module');
+const { join } = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
+
+// as installed where the user is
+const express = createRequire(join(process.cwd(), 'here'))('express');
 
 const app = express();
 app.use(express.json());

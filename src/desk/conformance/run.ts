@@ -5,10 +5,17 @@ import { CALLS } from './calls.ts';
 import { type Check, type Context, within } from './check.ts';
 import { LIFE } from './life.ts';
 import { FLOWS } from './streams.ts';
-import type { Subject } from './subjects.ts';
 
 /** All of them, in the order of an instance's life. */
 export const CHECKS: readonly Check[] = [...LIFE, ...CALLS, ...FLOWS];
+
+/** The server under test. */
+export interface Subject {
+  readonly command: readonly string[];
+  /** Where it runs: here unless told. */
+  readonly cwd?: string;
+  readonly environment?: Readonly<Record<string, string>>;
+}
 
 /** How a check went. */
 export interface Result {

@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { copyFileSync, existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import * as assert from 'uvu/assert';
-import { CHECKS, type Result, runChecks } from '../../../src/desk/conformance/run.ts';
-import { here, type Subject } from '../../../src/desk/conformance/subjects.ts';
-import { endWithUs, eventually, observe, suiteOfMany, temporary, within, write } from '../../helpers.ts';
+import { CHECKS, type Result, runChecks, type Subject } from '../../../src/desk/conformance/run.ts';
+import { endWithUs, eventually, observe, SERVER_FILE, suiteOfMany, temporary, within, write } from '../../helpers.ts';
+
+/** The least that a server needs. */
+const PLAIN = resolve('test/desk/conformance/plain.cjs');
 
 /** Runs some checks, and gives those that failed. */
 async function failed(subject: Subject, ids: readonly string[]): Promise<Result[]> {
@@ -15,7 +17,7 @@ async function failed(subject: Subject, ids: readonly string[]): Promise<Result[
 }
 
 const plain = (bad: string): Subject => ({
-  command: [process.execPath, here('test/desk/conformance/plain.cjs')],
+  command: [process.execPath, PLAIN],
   environment: { BAD: bad },
 });
 
@@ -63,8 +65,7 @@ async function run(
   cwd: string = process.cwd(),
   whileItRuns: (child: ChildProcess) => Promise<void> = async () => {},
 ): Promise<{ exit: number | string; output: string }> {
-  const env = { ...process.env, INIT_CWD: cwd };
-  const child = endWithUs(spawn(process.execPath, [here('dist-test/desk/conformance/command.js'), ...args], { env }));
+  const child = endWithUs(spawn(process.execPath, [SERVER_FILE, 'conformance', ...args], { cwd }));
   const { output } = observe(child);
   const exit = new Promise<number | string>(done => child.on('close', (code, signal) => done(code ?? signal ?? '')));
   await whileItRuns(child);
@@ -73,7 +74,7 @@ async function run(
 
 conformance('should run a command where the user is, and count for people and machines', async () => {
   const folder = temporary();
-  copyFileSync(here('test/desk/conformance/plain.cjs'), join(folder, 'own.cjs'));
+  copyFileSync(PLAIN, join(folder, 'own.cjs'));
   const command = (by: string): string[] => ['--command', `${by} own.cjs`, '--fc', '3.0', '--only'];
   const good = await run([...command('node'), 'event.body'], folder);
   assert.is(good.exit, 0, good.output);
@@ -91,7 +92,7 @@ conformance('should leave no container behind at Ctrl-C', async () => {
   write(file, '');
   // a line that is whole: one that is killed before it has written has told no pid
   const pids = (): string[] => readFileSync(file, 'utf8').split('\n').slice(0, -1);
-  const server = `require('node:fs').appendFileSync('pids', process.pid + '\\n'); require(${JSON.stringify(here('test/desk/conformance/plain.cjs'))});`;
+  const server = `require('node:fs').appendFileSync('pids', process.pid + '\\n'); require(${JSON.stringify(PLAIN)});`;
   write(join(folder, 'own.cjs'), server);
   // shows no variables to be found by, like a process that is just being started: its group must do
   const command = `env -u FC_INSTANCE_ID ${process.execPath} own.cjs`;
@@ -104,7 +105,7 @@ conformance('should leave no container behind at Ctrl-C', async () => {
 });
 
 conformance('should say what --express needs', async () => {
-  if (existsSync(here('node_modules/express'))) return;
+  if (existsSync('node_modules/express')) return;
   const { exit, output } = await run(['--express', '--only', 'event.body']);
   assert.is(exit, 78);
   assert.match(output, /--express: expected express to be installed, got none; npm install --no-save express/);

@@ -1,4 +1,4 @@
-// The conformance function for noslate-fc; `npm run conformance -- --help` says what it has to do.
+// The conformance function for noslate-fc; `noslate-fc conformance --help` says what it has to do.
 const { once } = require('node:events');
 const { pipeline } = require('node:stream/promises');
 const { setTimeout: sleep } = require('node:timers/promises');
