@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream';
 import type { Answer } from '../fc/answers.ts';
+import type { HttpCall } from '../fc/call.ts';
 import type { HeaderPairs } from '../fc/headers.ts';
 import type { LifeEvent } from '../fc/life.ts';
-import type { HttpCall, Platform } from '../fc/platform.ts';
+import type { Platform } from '../fc/platform.ts';
 import type { Flavour, FunctionOptions } from '../fc/settings.ts';
 
 /** One sentence of the contract, and how to see whether a server keeps to it. */

@@ -2,9 +2,10 @@ import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
 import { type Answer, errorAnswer, FcError, platformError } from './answers.ts';
+import { ClientGone, type HttpCall } from './call.ts';
 import { type HeaderPairs, header, pairs, requestId } from './headers.ts';
 import { collect, LIMITS } from './limits.ts';
-import { ClientGone, type HttpCall, type Platform } from './platform.ts';
+import type { Platform } from './platform.ts';
 import type { FunctionSettings } from './settings.ts';
 import { isWebSocket, tunnel } from './websocket.ts';
 

@@ -51,8 +51,10 @@ export interface Instance {
   prepare(requestId: string): Promise<void>;
   /** Counts a request in, and thaws. */
   take(): void;
-  /** Counts a request out; after the last one the instance freezes. */
+  /** Counts a request out; after the last one the instance rests. */
   release(requestId: string): void;
+  /** Freezes, by and by, what has nothing to do; the id is that of the last request. */
+  rest(requestId: string): void;
   /** Stops all its processes, whatever they do. */
   freeze(): void;
   thaw(): void;
@@ -300,8 +302,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     say('thawed', { ms });
   }
 
-  /** Nothing is in flight any more. */
-  async function settle(request: string): Promise<void> {
+  async function rest(request: string): Promise<void> {
     for (const wake of waiting) wake();
     const mine = ++turn;
     if (state !== 'ready') return;
@@ -399,8 +400,9 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     },
     release(request) {
       inFlight -= 1;
-      if (inFlight === 0) settle(request);
+      if (inFlight === 0) rest(request);
     },
+    rest,
     freeze,
     thaw,
     crash() {

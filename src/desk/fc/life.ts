@@ -13,6 +13,7 @@ export interface LifeEvent {
     | 'request'
     | 'answer'
     | 'retry'
+    | 'expired'
     | 'pre-freeze'
     | 'frozen'
     | 'thawed'

@@ -39,6 +39,8 @@ export interface FunctionSettings {
   readonly domain: 'custom' | 'default';
   /** Retries of an asynchronous call. */
   readonly asyncRetries: number;
+  /** Age of an asynchronous call above which it is not made again. */
+  readonly asyncMaxAge: number;
   /** False leaves idle instances running, as provisioned ones with `alwaysAllocateCPU`. */
   readonly freeze: boolean;
   /** An instance's port; 0 takes a free one. */
@@ -236,6 +238,7 @@ export function functionSettings({ healthCheck, switches, ...options }: Function
     role: true,
     domain: 'custom',
     asyncRetries: 3,
+    asyncMaxAge: 86_400,
     freeze: true,
     port: 0,
     ...options,

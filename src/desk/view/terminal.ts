@@ -218,6 +218,8 @@ function words(event: LifeEvent, paint: Paint): string {
       return event['count'] === undefined
         ? `${event['method']} is made again on another connection  ${paint(DIM, String(event.requestId))}`
         : `asynchronous call, retry ${event['count']}  ${paint(DIM, String(event.requestId))}`;
+    case 'expired':
+      return paint(RED, `asynchronous call is too old for retry ${event['count']}`);
     default:
       return event.event;
   }

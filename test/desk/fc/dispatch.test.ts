@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
-import { ClientGone, type Platform } from '../../../src/desk/fc/platform.ts';
+import { ClientGone } from '../../../src/desk/fc/call.ts';
+import type { Platform } from '../../../src/desk/fc/platform.ts';
 import { ask, eventually, suite, within } from '../../helpers.ts';
 import { elapse, envelope, event, eventsOf, happens, tells, told, whole, withFc } from './stand-in.ts';
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { ClientGone } from '../../../src/desk/fc/platform.ts';
+import { ClientGone } from '../../../src/desk/fc/call.ts';
 import { tree } from '../../../src/desk/fc/processes.ts';
 import { ask, eventually, suite, temporary, within } from '../../helpers.ts';
 import {

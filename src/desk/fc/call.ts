@@ -1,0 +1,29 @@
+import type { Readable } from 'node:stream';
+import type { HeaderPairs } from './headers.ts';
+
+/** How a caller wants it. @see FC contract §2, "Invocation type at the caller" */
+export interface CallOptions {
+  readonly invocationType?: 'Sync' | 'Async';
+  /** `Tail`: the last 4 KiB that the instance printed come as `X-Fc-Log-Result`. */
+  readonly logType?: 'None' | 'Tail';
+  /** The caller leaves. */
+  readonly signal?: AbortSignal;
+}
+
+/** InvokeFunction. */
+export interface EventCall extends CallOptions {
+  readonly payload?: Buffer;
+}
+
+/** A request to an HTTP trigger. */
+export interface HttpCall extends CallOptions {
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  readonly headers?: HeaderPairs;
+  /** Without Content-Length it goes on in chunks. */
+  readonly body?: Readable;
+}
+
+/** The caller has left; there is nobody to answer. */
+export class ClientGone extends Error {}

@@ -1,0 +1,138 @@
+import { now } from '../../clock.ts';
+import { FcError } from './answers.ts';
+import { type CallOptions, ClientGone } from './call.ts';
+import type { HeaderPairs } from './headers.ts';
+import type { Instance } from './instance.ts';
+import type { Tell } from './life.ts';
+import type { FunctionSettings } from './settings.ts';
+
+/** What a call's events say of it. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** Of an instance, what an invocation needs. */
+export type Invoked = Pick<
+  Instance,
+  'id' | 'state' | 'connections' | 'port' | 'logLength' | 'logTail' | 'peakMemory' | 'aftermath' | 'stop'
+>;
+
+/** An invocation on an instance, from slot to slot. */
+export interface Invocation<I extends Invoked = Invoked> {
+  readonly requestId: string;
+  readonly instance: I;
+  /** What FC ends it with: the exchange's signal. */
+  readonly signal: AbortSignal;
+  readonly begun: number;
+  timedOut(): boolean;
+  /** The caller wants no more of it. */
+  leave(): void;
+  /** Ends it, once. `cause` is for who looks at the platform, not for the caller. */
+  end(status: number, errorType?: string, cause?: unknown): void;
+  /** What it has printed, as a header; of an HTTP trigger's, which goes on, until its head. @see FC contract §5 */
+  logResult(logType: CallOptions['logType']): Promise<HeaderPairs>;
+  /**
+   * What a caller is told who gets no whole answer. @see FC contract §1.1, §4.1
+   *
+   * @throws {ClientGone} rejected: the caller has left.
+   */
+  broken(kind: 'event' | 'http'): Promise<FcError>;
+}
+
+/** Where instances come from, and go to. */
+export interface Slots<I> {
+  acquire(requestId: string, client?: AbortSignal): Promise<I>;
+  release(instance: I, requestId: string): void;
+  replace(instance: I, reason: string): void;
+}
+
+/** Makes invocations: takes a slot and lets FC's clock run; the callback ends the invocation, or its answer's body does. */
+export type Invoke<I extends Invoked = Invoked> = <T>(
+  id: string,
+  fields: Fields,
+  client: AbortSignal | undefined,
+  perform: (invocation: Invocation<I>) => Promise<T>,
+) => Promise<T>;
+
+/** Gives what makes invocations of a function. */
+export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell: Tell, slots: Slots<I>): Invoke<I> {
+  const { switches } = settings;
+  return async (id, fields, client, perform) => {
+    const instance = await slots.acquire(id, client);
+    if (client?.aborted === true) {
+      slots.release(instance, id);
+      throw new ClientGone();
+    }
+    const controller = new AbortController();
+    const begun = now();
+    const logBegun = instance.logLength;
+    let timedOut = false;
+    let ended = false;
+    tell('request', { instance: instance.id, requestId: id, ...fields });
+    const timer = setTimeout(() => {
+      timedOut = true;
+      controller.abort();
+      if (switches.timeoutKills === 'yes') instance.stop('timeout');
+    }, settings.timeout * 1000);
+
+    const end: Invocation['end'] = (status, errorType, cause) => {
+      if (ended) return;
+      ended = true;
+      clearTimeout(timer);
+      client?.removeEventListener('abort', leave);
+      const ms = Math.round(now() - begun);
+      const why = { errorType, cause: cause && String(cause) };
+      tell('answer', { instance: instance.id, requestId: id, ...fields, status, ms, ...why });
+      slots.release(instance, id);
+    };
+
+    const leave = (): void => {
+      // the container goes on, for nobody
+      if (switches.clientCancel === 'finish') return;
+      controller.abort();
+      // one that serves a single request may be stuck in it; FC does not wait to see, and starts another first
+      if (settings.instanceConcurrency === 1 && settings.healthCheck === undefined && instance.state === 'ready') {
+        slots.replace(instance, 'client gone');
+      }
+      end(499);
+    };
+
+    async function logResult(logType: CallOptions['logType']): Promise<HeaderPairs> {
+      if (logType !== 'Tail') return [];
+      // what was printed before the answer has come, but may not have been read
+      await new Promise(setImmediate);
+      return [['X-Fc-Log-Result', Buffer.from(instance.logTail(logBegun)).toString('base64')]];
+    }
+
+    async function broken(kind: 'event' | 'http'): Promise<FcError> {
+      if (client?.aborted === true) throw new ClientGone();
+      // an instance that is gone must not be given to the next
+      if (!timedOut) await instance.aftermath();
+      const memory = `${instance.peakMemory().toFixed(2)}MB`;
+      const [status, text] = timedOut
+        ? [switches.timeoutStatus, `Function time out after ${settings.timeout} seconds (maxMemoryUsage: ${memory})`]
+        : [
+            502,
+            `Process exited unexpectedly before completing request (duration: ${Math.round(now() - begun)}ms, maxMemoryUsage: ${memory})`,
+          ];
+      return new FcError('function', 'UnhandledInvocationError', kind === 'event' ? 200 : status, text);
+    }
+
+    client?.addEventListener('abort', leave);
+    const { signal } = controller;
+    const work = perform({
+      requestId: id,
+      instance,
+      signal,
+      begun,
+      timedOut: () => timedOut,
+      leave,
+      end,
+      logResult,
+      broken,
+    });
+    return client === undefined ? work : Promise.race([work, goneOf(client)]);
+  };
+}
+
+/** Rejects when the client leaves. */
+const goneOf = (client: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => client.addEventListener('abort', () => reject(new ClientGone())));
