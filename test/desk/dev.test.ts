@@ -154,7 +154,7 @@ fc('should show a function’s life from the start to the end', async () => {
       [
         'listening',
         'starting', 'accepting', 'initialized', 'ready', 'frozen',
-        'request', 'thawed', 'answer', 'frozen',
+        'call', 'request', 'thawed', 'head', 'answer', 'frozen',
         'quitting', 'stopping', 'thawed', 'pre-stop', 'exited', 'quit',
       ],
     );

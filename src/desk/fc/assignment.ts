@@ -74,8 +74,9 @@ export function createAssignment<I extends Assignable>(
 
   function look(): void {
     for (let free = pick(); free !== undefined && queue.length > 0; free = pick()) {
-      free.take();
-      queue.shift()?.resolve(free);
+      const waiter = queue.shift();
+      free.take(waiter?.requestId ?? '');
+      waiter?.resolve(free);
     }
     // another has taken what was started for these
     for (const waiter of queue.filter(one => one.start === undefined || !starting.has(one.start))) {
@@ -168,7 +169,7 @@ export function createAssignment<I extends Assignable>(
       if (stopped) throw deleted();
       const free = queue.length === 0 ? pick() : undefined;
       if (free !== undefined) {
-        free.take();
+        free.take(id);
         return free;
       }
       return new Promise((resolve, reject) => {

@@ -1,5 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { HeaderPairs } from './headers.ts';
+import type { CallFields } from './life.ts';
+import type { Recording } from './record.ts';
 
 /** How a caller wants it. @see FC contract §2, "Invocation type at the caller" */
 export interface CallOptions {
@@ -23,6 +25,16 @@ export interface HttpCall extends CallOptions {
   readonly headers?: HeaderPairs;
   /** Without Content-Length it goes on in chunks. */
   readonly body?: Readable;
+}
+
+/** A call on its way through the platform, or an attempt of an asynchronous one. */
+export interface Call {
+  /** What events tell of it. */
+  readonly fields: CallFields;
+  /** When it came. */
+  readonly came: number;
+  readonly record: Recording;
+  readonly retryCount: number;
 }
 
 /** The caller has left; there is nobody to answer. */

@@ -1,9 +1,11 @@
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net';
 import { pipeline } from 'node:stream';
+import { now } from '../../clock.ts';
 import { type Answer, errorAnswer, FcError, platformError } from './answers.ts';
 import { ClientGone, type HttpCall } from './call.ts';
 import { type HeaderPairs, header, pairs, requestId } from './headers.ts';
+import { between } from './life.ts';
 import { collect, LIMITS } from './limits.ts';
 import type { Platform } from './platform.ts';
 import type { FunctionSettings } from './settings.ts';
@@ -132,10 +134,10 @@ async function answer(platform: Platform, req: IncomingMessage, signal: AbortSig
       : { ...made, headers: [...made.headers, [taskHeader, task]] };
   } catch (error) {
     if (!(error instanceof FcError)) throw error;
-    const id = requestId(settings);
+    const { fields, came } = platform.receive({ kind: 'http', method, path }, { method, path, headers });
     const { status, code, message } = error;
-    life.tell('answer', { requestId: id, kind: 'http', method, path, status, errorType: code, message });
-    return errorAnswer(settings, error, id, undefined);
+    life.tell('answer', { ...fields, status, totalMs: between(came, now()), errorType: code, message });
+    return errorAnswer(settings, error, fields.requestId, undefined);
   }
 }
 

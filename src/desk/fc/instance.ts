@@ -7,10 +7,11 @@ import { now } from '../../clock.ts';
 import { FcError, platformError } from './answers.ts';
 import { type Connections, createConnections, type Exchange, resetSocket } from './connections.ts';
 import { type ControlPath, commonHeaders, environment, instanceId, requestId } from './headers.ts';
-import type { Tell } from './life.ts';
+import type { Happenings, Tell } from './life.ts';
 import { LIMITS } from './limits.ts';
 import { holders, peakMemory, signalAll, tree } from './processes.ts';
 import type { FunctionSettings } from './settings.ts';
+import { createSpeakers } from './speakers.ts';
 
 /** A server that listens on loopback only cannot be reached from FC; here it cannot at this address. */
 const HOST = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1';
@@ -49,8 +50,10 @@ export interface Instance {
    * @throws {FcError} rejected: FunctionNotStarted, CAExited, InitializationError.
    */
   prepare(requestId: string): Promise<void>;
+  /** When it was first ready, by the clock. */
+  readonly readyAt: number | undefined;
   /** Counts a request in, and thaws. */
-  take(): void;
+  take(requestId: string): void;
   /** Counts a request out; after the last one the instance rests. */
   release(requestId: string): void;
   /** Freezes, by and by, what has nothing to do; the id is that of the last request. */
@@ -76,13 +79,17 @@ process.on('exit', () => {
   for (const kill of running) kill();
 });
 
+/** Events that tell of an instance. */
+type OfInstance = { [K in keyof Happenings]: Happenings[K] extends { instance: string } ? K : never }[keyof Happenings];
+
 /** Starts a container's command. */
 export async function startInstance(settings: FunctionSettings, tell: Tell): Promise<Instance> {
   const { switches, initializer, healthCheck } = settings;
   const id = instanceId();
   const port = settings.port === 0 ? await freePort() : settings.port;
   const connections = createConnections(HOST, port, switches.pooledIdle);
-  const say: Tell = (event, fields) => tell(event, { instance: id, ...fields });
+  const say = <K extends OfInstance>(event: K, fields: Omit<Happenings[K], 'instance'>): void =>
+    tell(event, { instance: id, ...fields } as Happenings[K]);
 
   const [file = '', ...args] = settings.command.map(part => part.replace(/\bPORT\b/g, String(port)));
   say('starting', { command: [file, ...args].join(' '), port });
@@ -94,11 +101,16 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     // a terminal's Ctrl-C is for the platform, which stops its instances itself
     detached: true,
   });
-  const log = collectLog(child, switches.logLine, (stream, line) => say('log', { stream, line }));
+  const speakers = createSpeakers();
+  const log = collectLog(child, switches.logLine, (stream, line) => {
+    const requestId = speakers.of(line);
+    say('log', { stream, line, ...(requestId !== undefined && { requestId }) });
+  });
 
   let state: State = 'starting';
   let frozenAt: number | undefined;
   let healthy = true;
+  let readyAt: number | undefined;
   let inFlight = 0;
   /** Changes with every request; who finds it changed has been overtaken. */
   let turn = 0;
@@ -128,7 +140,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       running.delete(kill);
       clearTimeout(checks);
       clearTimeout(idle);
-      say('exited', { [typeof how === 'number' ? 'code' : 'signal']: how, expected: stopped });
+      say('exited', { ...(typeof how === 'number' ? { code: how } : { signal: how }), expected: stopped });
       connections.close();
       done(how);
     };
@@ -164,6 +176,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       if (healthCheck !== undefined) await firstCheck();
       if (state !== 'accepting') return ended();
       state = 'ready';
+      readyAt = now();
       say('ready', { ms: Math.round(now() - started) });
     }
     if (state !== 'ready') return ended();
@@ -372,6 +385,9 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     get healthy() {
       return healthy;
     },
+    get readyAt() {
+      return readyAt;
+    },
     get inFlight() {
       return inFlight;
     },
@@ -387,9 +403,10 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       });
       return preparing;
     },
-    take() {
+    take(request) {
       measure();
       inFlight += 1;
+      speakers.begin(request);
       turn += 1;
       clearTimeout(idle);
       // the request is on its way before the processes run again: a server whose timers had closed its connection
@@ -400,6 +417,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     },
     release(request) {
       inFlight -= 1;
+      speakers.end(request);
       if (inFlight === 0) rest(request);
     },
     rest,

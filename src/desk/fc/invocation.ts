@@ -1,27 +1,38 @@
+import type { IncomingMessage } from 'node:http';
 import { now } from '../../clock.ts';
 import { FcError } from './answers.ts';
-import { type CallOptions, ClientGone } from './call.ts';
-import type { HeaderPairs } from './headers.ts';
+import { type Call, type CallOptions, ClientGone } from './call.ts';
+import type { Exchange } from './connections.ts';
+import { type HeaderPairs, pairs } from './headers.ts';
 import type { Instance } from './instance.ts';
-import type { Tell } from './life.ts';
+import { between, type Tell } from './life.ts';
 import type { FunctionSettings } from './settings.ts';
-
-/** What a call's events say of it. */
-export type Fields = Readonly<Record<string, unknown>>;
 
 /** Of an instance, what an invocation needs. */
 export type Invoked = Pick<
   Instance,
-  'id' | 'state' | 'connections' | 'port' | 'logLength' | 'logTail' | 'peakMemory' | 'aftermath' | 'stop'
+  | 'id'
+  | 'state'
+  | 'frozen'
+  | 'readyAt'
+  | 'connections'
+  | 'port'
+  | 'logLength'
+  | 'logTail'
+  | 'peakMemory'
+  | 'aftermath'
+  | 'stop'
 >;
 
 /** An invocation on an instance, from slot to slot. */
 export interface Invocation<I extends Invoked = Invoked> {
-  readonly requestId: string;
+  readonly call: Call;
   readonly instance: I;
   /** What FC ends it with: the exchange's signal. */
   readonly signal: AbortSignal;
   readonly begun: number;
+  /** Makes the request to the container; resolves with the head of its response. */
+  send(request: Omit<Exchange, 'signal' | 'reset'>): Promise<IncomingMessage>;
   timedOut(): boolean;
   /** The caller wants no more of it. */
   leave(): void;
@@ -46,8 +57,7 @@ export interface Slots<I> {
 
 /** Makes invocations: takes a slot and lets FC's clock run; the callback ends the invocation, or its answer's body does. */
 export type Invoke<I extends Invoked = Invoked> = <T>(
-  id: string,
-  fields: Fields,
+  call: Call,
   client: AbortSignal | undefined,
   perform: (invocation: Invocation<I>) => Promise<T>,
 ) => Promise<T>;
@@ -55,33 +65,70 @@ export type Invoke<I extends Invoked = Invoked> = <T>(
 /** Gives what makes invocations of a function. */
 export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell: Tell, slots: Slots<I>): Invoke<I> {
   const { switches } = settings;
-  return async (id, fields, client, perform) => {
-    const instance = await slots.acquire(id, client);
+  return async (call, client, perform) => {
+    const { fields, came, record, retryCount } = call;
+    const { requestId } = fields;
+    const instance = await slots.acquire(requestId, client);
     if (client?.aborted === true) {
-      slots.release(instance, id);
+      slots.release(instance, requestId);
       throw new ClientGone();
     }
     const controller = new AbortController();
+    const { signal } = controller;
     const begun = now();
     const logBegun = instance.logLength;
     let timedOut = false;
     let ended = false;
-    tell('request', { instance: instance.id, requestId: id, ...fields });
+    const assigned = {
+      instance: instance.id,
+      queuedMs: between(came, begun),
+      isCold: instance.readyAt !== undefined && instance.readyAt > came,
+      wasFrozen: instance.frozen,
+      retryCount,
+    };
+    record.restart();
+    tell('request', { ...fields, ...assigned }, begun);
     const timer = setTimeout(() => {
       timedOut = true;
       controller.abort();
       if (switches.timeoutKills === 'yes') instance.stop('timeout');
     }, settings.timeout * 1000);
 
+    const send: Invocation['send'] = async request => {
+      const { method, path, headers } = request;
+      record.request = { method, path, headers };
+      const reset = switches.clientCancel === 'reset';
+      const response = await instance.connections.exchange({ ...request, signal, reset });
+      const { statusCode: status = 0, rawHeaders } = response;
+      record.response = { status, headers: pairs(rawHeaders) };
+      const moment = now();
+      const firstByteMs = between(came, moment);
+      if (!ended) tell('head', { instance: instance.id, requestId, status, firstByteMs }, moment);
+      return response;
+    };
+
     const end: Invocation['end'] = (status, errorType, cause) => {
       if (ended) return;
       ended = true;
       clearTimeout(timer);
       client?.removeEventListener('abort', leave);
-      const ms = Math.round(now() - begun);
-      const why = { errorType, cause: cause && String(cause) };
-      tell('answer', { instance: instance.id, requestId: id, ...fields, status, ms, ...why });
-      slots.release(instance, id);
+      const moment = now();
+      const ms = between(begun, moment);
+      const told = {
+        ...fields,
+        ...assigned,
+        status,
+        ms,
+        totalMs: between(came, moment),
+        billedMs: Math.ceil(ms),
+        memory: instance.peakMemory(),
+        bytesIn: record.requestBody.bytes,
+        bytesOut: record.responseBody.bytes,
+        errorType,
+        cause: cause === undefined ? undefined : String(cause),
+      };
+      tell('answer', told, moment);
+      slots.release(instance, requestId);
     };
 
     const leave = (): void => {
@@ -117,12 +164,12 @@ export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell
     }
 
     client?.addEventListener('abort', leave);
-    const { signal } = controller;
     const work = perform({
-      requestId: id,
+      call,
       instance,
       signal,
       begun,
+      send,
       timedOut: () => timedOut,
       leave,
       end,

@@ -1,16 +1,19 @@
+import type { Readable } from 'node:stream';
+import { now } from '../../clock.ts';
 import { type Answer, errorAnswer, FcError } from './answers.ts';
 import { createAssignment } from './assignment.ts';
 import { createAsync } from './async.ts';
-import { type CallOptions, ClientGone, type EventCall, type HttpCall } from './call.ts';
-import { invokeEvent, ofEvent } from './event.ts';
+import { type Call, type CallOptions, ClientGone, type EventCall, type HttpCall } from './call.ts';
+import { invokeEvent } from './event.ts';
 import { header, requestId } from './headers.ts';
 import { type Instance, startInstance } from './instance.ts';
-import { createInvoke, type Fields } from './invocation.ts';
-import { createLife, type Life } from './life.ts';
+import { createInvoke } from './invocation.ts';
+import { between, type CallFields, createLife, type Life } from './life.ts';
 import { collect, LIMITS, refusal, tooLarge } from './limits.ts';
-import { readable, upload } from './relay.ts';
+import { createRecord, type RequestHead } from './record.ts';
+import { type Passed, readable, upload } from './relay.ts';
 import { type FunctionOptions, type FunctionSettings, functionSettings } from './settings.ts';
-import { ofRequest, requestTrigger } from './trigger.ts';
+import { requestTrigger } from './trigger.ts';
 
 /** Function Compute, with one function. */
 export interface Platform {
@@ -32,6 +35,8 @@ export interface Platform {
    * @throws {FcError} rejected: no instance could be had. {ClientGone} rejected.
    */
   acquire(requestId: string, signal?: AbortSignal): Promise<Instance>;
+  /** Tells that such a call has come. */
+  receive(fields: Omit<CallFields, 'requestId'>, sent: RequestHead): Call;
   /** Gives the slot back, to whoever waits for one. */
   release(instance: Instance, requestId: string): void;
   /** Starts instances until there are so many, or stops those that are too many. They freeze. */
@@ -40,8 +45,12 @@ export interface Platform {
   stop(): Promise<void>;
 }
 
-/** Plays FC's part for one function. Nothing is started before the first call. */
-export function createPlatform(options: FunctionOptions, life: Life = createLife()): Platform {
+/**
+ * Plays FC's part for one function. Nothing is started before the first call.
+ *
+ * @param keptBytes - of each body that a call's record has; none unless told.
+ */
+export function createPlatform(options: FunctionOptions, life: Life = createLife(), keptBytes: number = 0): Platform {
   const settings = functionSettings(options);
   const { tell } = life;
   const assignment = createAssignment(settings, tell, () => startInstance(settings, tell));
@@ -51,17 +60,44 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     if (event === 'healthy') assignment.look();
   });
 
+  function receive(fields: Omit<CallFields, 'requestId'>, sent: RequestHead, isAsync: boolean = false): Call {
+    const call = {
+      fields: { requestId: requestId(settings), ...fields },
+      came: now(),
+      record: createRecord(sent, keptBytes),
+      retryCount: 0,
+    };
+    tell('call', { ...call.fields, isAsync, record: call.record }, call.came);
+    return call;
+  }
+
   /** An answer, whatever happened; but for a client that has left. */
-  async function answered(id: string, fields: Fields, work: () => Promise<Answer>): Promise<Answer> {
+  async function answered({ fields, came }: Call, work: () => Promise<Answer>): Promise<Answer> {
     try {
       return await work();
     } catch (error) {
       if (!(error instanceof FcError)) throw error;
       const { status, code, message } = error;
-      tell('answer', { requestId: id, ...fields, status, errorType: code, message });
-      return errorAnswer(settings, error, id, undefined);
+      const moment = now();
+      tell('answer', { ...fields, status, totalMs: between(came, moment), errorType: code, message }, moment);
+      return errorAnswer(settings, error, fields.requestId, undefined);
     }
   }
+
+  /** The answer that the caller gets. */
+  async function reply(call: Call, work: () => Promise<Answer>): Promise<Answer> {
+    const answer = await answered(call, work);
+    const { status, headers } = answer;
+    call.record.answer = { status, headers };
+    return answer;
+  }
+
+  /** Accepts a call, and makes it later. */
+  const accept = (call: Call, attempt: (call: Call) => Promise<Answer>): Answer =>
+    later(call.fields.requestId, retryCount => {
+      const again = { ...call, came: now(), retryCount };
+      return answered(again, () => attempt(again));
+    });
 
   const { instances, acquire, release, scale, stop } = assignment;
   return {
@@ -72,38 +108,45 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     release,
     scale,
     stop,
-    async invoke(call = {}) {
-      const id = requestId(settings);
-      const fields = ofEvent(call);
-      const limit = call.invocationType === 'Async' ? LIMITS.asyncBody : LIMITS.syncBody;
-      return answered(id, fields, async () => {
-        if ((call.payload?.length ?? 0) > limit) throw tooLarge(limit);
-        if (call.invocationType !== 'Async') return invokeEvent(settings, invoke, id, call, 0);
-        const detached = withoutClient(call);
-        return later(id, count => answered(id, fields, () => invokeEvent(settings, invoke, id, detached, count)));
+    receive,
+    async invoke(event = {}) {
+      const bytes = event.payload?.length ?? 0;
+      const isAsync = event.invocationType === 'Async';
+      const limit = isAsync ? LIMITS.asyncBody : LIMITS.syncBody;
+      const call = receive({ kind: 'event', bytes }, { method: 'POST', path: '/invoke', headers: [] }, isAsync);
+      return reply(call, async () => {
+        if (bytes > limit) throw tooLarge(limit);
+        if (!isAsync) return invokeEvent(settings, invoke, call, event);
+        const detached = withoutClient(event);
+        return accept(call, attempt => invokeEvent(settings, invoke, attempt, detached));
       });
     },
-    async http(call) {
-      const id = requestId(settings);
-      const fields = ofRequest(call);
-      return answered(id, fields, async () => {
-        const refused = refusal({ headers: [], ...call });
+    async http(asked) {
+      const { method, path, headers = [], body } = asked;
+      const isAsync = asked.invocationType === 'Async';
+      const call = receive({ kind: 'http', method, path }, { method, path, headers }, isAsync);
+      return reply(call, async () => {
+        const refused = refusal({ method, path, headers });
         if (refused !== undefined) throw refused;
-        const told = header(call.headers ?? [], 'content-length');
+        const told = header(headers, 'content-length');
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
-        if (call.invocationType !== 'Async') {
-          const { body } = call;
-          return requestTrigger(settings, invoke, tell, id, call, body && (() => upload(body)), 'first');
+        if (!isAsync) {
+          const openBody = body && ((passed: Passed) => upload(body, passed));
+          return requestTrigger(settings, invoke, tell, call, asked, openBody, 'first');
         }
-        const payload = call.body && (await collect(call.body, LIMITS.asyncBody).catch(brokenOff));
-        const openBody = payload && (() => readable(payload));
-        const detached = withoutClient(call);
-        return later(id, count =>
-          answered(id, fields, () => requestTrigger(settings, invoke, tell, id, detached, openBody, 'only', count)),
-        );
+        const payload = body && (await collect(body, LIMITS.asyncBody).catch(brokenOff));
+        const openBody = payload && ((passed: Passed) => whole(payload, passed));
+        const detached = withoutClient(asked);
+        return accept(call, attempt => requestTrigger(settings, invoke, tell, attempt, detached, openBody, 'only'));
       });
     },
   };
+}
+
+/** A body that is there. */
+function whole(bytes: Buffer, passed: Passed): Readable {
+  passed(bytes);
+  return readable(bytes);
 }
 
 /** An accepted asynchronous call goes on when its client leaves. */

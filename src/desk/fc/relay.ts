@@ -6,6 +6,9 @@ import { commonHeaders, fromClient, type HeaderPairs, header, isReserved, pairs 
 import { LIMITS, sizeOf, tooLarge } from './limits.ts';
 import type { FunctionSettings } from './settings.ts';
 
+/** Is told of each chunk of a body. */
+export type Passed = (chunk: Buffer) => void;
+
 /** Headers of an event's request to the container. */
 export const eventHeaders = (
   settings: FunctionSettings,
@@ -42,13 +45,15 @@ export function triggerHeaders(
 /**
  * Reads the body of an event's answer, which its caller gets as a whole.
  *
+ * @param passed - is told of each chunk.
  * @throws {FcError} rejected: ResponseTooLarge. Whatever else rejects is the body's own error: it broke off.
  */
-export async function readAnswer({ switches }: FunctionSettings, response: Readable): Promise<Buffer> {
+export async function readAnswer({ switches }: FunctionSettings, response: Readable, passed: Passed): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     chunks.push(chunk);
+    passed(chunk);
     length += chunk.length;
     if (switches.maxResponse > 0 && length > switches.maxResponse) {
       throw platformError('ResponseTooLarge', 502, `response: expected at most ${switches.maxResponse} bytes`);
@@ -120,9 +125,10 @@ export function download(
   response: IncomingMessage,
   client: AbortSignal | undefined,
   leave: () => void,
+  passed: Passed,
 ): Readable {
   const most = switches.maxResponse || Number.POSITIVE_INFINITY;
-  const body = counting(most, () => new Error(`response: more than ${most} bytes`));
+  const body = counting(most, () => new Error(`response: more than ${most} bytes`), passed);
   let broken = false;
   // nobody else may be listening when it breaks off
   body.on('error', () => {
@@ -150,8 +156,8 @@ export function download(
 }
 
 /** A request's body up to FC's limit. What is over it stays unread: the connection still has to carry the answer. */
-export function upload(source: Readable): Readable {
-  const body = counting(LIMITS.syncBody, () => tooLarge(LIMITS.syncBody));
+export function upload(source: Readable, passed: Passed): Readable {
+  const body = counting(LIMITS.syncBody, () => tooLarge(LIMITS.syncBody), passed);
   source.on('error', () => {});
   source.on('close', () => {
     if (!source.readableEnded) body.destroy(new ClientGone());
@@ -160,13 +166,17 @@ export function upload(source: Readable): Readable {
 }
 
 /** Passes bytes on, up to a limit. */
-function counting(limit: number, over: () => Error): Transform {
+function counting(limit: number, over: () => Error, passed: Passed): Transform {
   let bytes = 0;
   return new Transform({
     transform(chunk: Buffer, _, done) {
       bytes += chunk.length;
-      if (bytes > limit) done(over());
-      else done(null, chunk);
+      if (bytes > limit) {
+        done(over());
+        return;
+      }
+      passed(chunk);
+      done(null, chunk);
     },
   });
 }

@@ -4,8 +4,9 @@ import { pipeline } from 'node:stream';
 import { now } from '../../clock.ts';
 import { type Answer, errorAnswer, FcError } from './answers.ts';
 import { grouped } from './connections.ts';
-import { commonHeaders, fromClient, type HeaderPairs, isReserved, pairs, requestId } from './headers.ts';
+import { commonHeaders, fromClient, type HeaderPairs, isReserved, pairs } from './headers.ts';
 import type { Instance } from './instance.ts';
+import { between } from './life.ts';
 import { refusal } from './limits.ts';
 import type { Platform } from './platform.ts';
 import type { FunctionSettings } from './settings.ts';
@@ -25,15 +26,19 @@ type End = 'client' | 'container' | 'timeout' | 'idle' | 'frame';
  */
 export async function tunnel(platform: Platform, req: IncomingMessage, client: Socket, head: Buffer): Promise<void> {
   const { settings, life } = platform;
-  const id = requestId(settings);
   const { method = 'GET', url: path = '/' } = req;
-  const asked = { requestId: id, kind: 'websocket', method, path };
+  const given = pairs(req.rawHeaders);
+  const { fields, came, record } = platform.receive(
+    { kind: 'websocket', method, path },
+    { method, path, headers: given },
+  );
+  const { requestId: id } = fields;
   const gone = new AbortController();
   client.on('close', () => gone.abort());
 
   let instance: Instance;
   try {
-    const refused = refusal({ method, path, headers: pairs(req.rawHeaders) });
+    const refused = refusal({ method, path, headers: given });
     if (refused !== undefined) throw refused;
     instance = await platform.acquire(id, gone.signal);
   } catch (error) {
@@ -42,22 +47,44 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
       return;
     }
     const { status, code, message } = error;
-    life.tell('answer', { ...asked, status, errorType: code, message });
+    life.tell('answer', { ...fields, status, totalMs: between(came, now()), errorType: code, message });
     respond(errorAnswer(settings, error, id, undefined), client);
     return;
   }
 
   const begun = now();
-  const on = { ...asked, instance: instance.id };
-  life.tell('request', on);
+  const on = {
+    ...fields,
+    instance: instance.id,
+    queuedMs: between(came, begun),
+    isCold: instance.readyAt !== undefined && instance.readyAt > came,
+    wasFrozen: instance.frozen,
+    retryCount: 0,
+  };
+  life.tell('request', on, begun);
   const upstream = instance.connections.open();
+  /** What heads had taken when the tunnel opened. */
+  let opened: { readonly written: number; readonly read: number } | undefined;
   let state: 'asking' | 'refusing' | 'open' | 'ended' = 'asking';
 
-  function end(status: number, fields: Readonly<Record<string, unknown>>): void {
+  function end(status: number, why: { ended?: End; errorType?: string | undefined }): void {
     if (state === 'ended') return;
     state = 'ended';
     clearTimeout(timer);
-    life.tell('answer', { ...on, status, ms: Math.round(now() - begun), ...fields });
+    const moment = now();
+    const ms = between(begun, moment);
+    const told = {
+      ...on,
+      status,
+      ms,
+      totalMs: between(came, moment),
+      billedMs: Math.ceil(ms),
+      memory: instance.peakMemory(),
+      bytesIn: opened === undefined ? 0 : upstream.bytesWritten - opened.written,
+      bytesOut: opened === undefined ? 0 : upstream.bytesRead - opened.read,
+      ...why,
+    };
+    life.tell('answer', told, moment);
     platform.release(instance, id);
   }
 
@@ -82,11 +109,19 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
   gone.signal.addEventListener('abort', () => cut('client'));
 
   const headers: HeaderPairs = [
-    ...fromClient(pairs(req.rawHeaders)),
+    ...fromClient(given),
     ['Connection', 'Upgrade'],
     ['Upgrade', 'websocket'],
     ...commonHeaders(settings, { requestId: id, controlPath: '/http-invoke', path: path.split('?')[0] ?? '/' }),
   ];
+  record.request = { method, path, headers };
+  function begin({ statusCode: status = 0, rawHeaders }: IncomingMessage): void {
+    record.response = { status, headers: pairs(rawHeaders) };
+    if (state === 'ended') return;
+    const moment = now();
+    const firstByteMs = between(came, moment);
+    life.tell('head', { instance: instance.id, requestId: id, status, firstByteMs }, moment);
+  }
   const outgoing = request({
     createConnection: () => upstream,
     method,
@@ -98,15 +133,22 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
   outgoing.on('response', response => {
     // the function would rather not, and says so in HTTP
     state = 'refusing';
-    const given = pairs(response.rawHeaders).filter(pair => !isReserved(settings, pair));
+    const passed = pairs(response.rawHeaders).filter(pair => !isReserved(settings, pair));
     const { statusCode: status = 502 } = response;
-    respond({ status, headers: [...given, ['X-Fc-Request-Id', id]], body: response }, client);
+    begin(response);
+    respond({ status, headers: [...passed, ['X-Fc-Request-Id', id]], body: response }, client);
     response.on('close', () => end(status, {}));
   });
   outgoing.on('upgrade', (response, _, first) => {
     state = 'open';
-    const given = pairs(response.rawHeaders).filter(pair => !isReserved(settings, pair) && !/^upgrade$/i.test(pair[0]));
-    client.write(headOf(101, [...given, ['Connection', 'Upgrade'], ['Upgrade', 'websocket'], ['X-Fc-Request-Id', id]]));
+    begin(response);
+    opened = { written: upstream.bytesWritten, read: upstream.bytesRead - first.length };
+    const passed = pairs(response.rawHeaders).filter(
+      pair => !isReserved(settings, pair) && !/^upgrade$/i.test(pair[0]),
+    );
+    client.write(
+      headOf(101, [...passed, ['Connection', 'Upgrade'], ['Upgrade', 'websocket'], ['X-Fc-Request-Id', id]]),
+    );
     if (first.length > 0) upstream.unshift(first);
     if (head.length > 0) client.unshift(head);
     watch(settings, [client, upstream], cut);

@@ -96,6 +96,9 @@ function textReport({ colour, log }: ReportOptions, write: (text: string) => voi
     const { at, instance, requestId = '' } = entry;
     lastAt = at;
     switch (entry.event) {
+      case 'call':
+      case 'head':
+        return;
       case 'request':
         asked.set(requestId, entry);
         return;

@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
 import type { Answer } from '../../../src/desk/fc/answers.ts';
 import { createAsync } from '../../../src/desk/fc/async.ts';
+import { createLife } from '../../../src/desk/fc/life.ts';
 import { readable } from '../../../src/desk/fc/relay.ts';
 import { eventually, read, suite } from '../../helpers.ts';
 
@@ -23,12 +24,8 @@ async function make(
 ): Promise<{ counts: number[]; told: string[] }> {
   let clock = 1000;
   const counts: number[] = [];
-  const told: string[] = [];
-  const accept = createAsync(
-    { asyncRetries, asyncMaxAge },
-    (event, { requestId, count }) => void told.push(`${event} ${requestId} ${count}`),
-    () => clock,
-  );
+  const life = createLife();
+  const accept = createAsync({ asyncRetries, asyncMaxAge }, life.tell, () => clock);
   const accepted = accept('r', async count => {
     counts.push(count);
     clock += each;
@@ -40,7 +37,7 @@ async function make(
   await eventually('the attempts', async () => counts.length >= attempts);
   // nothing comes after them
   for (let i = 0; i < 5; i++) await new Promise(setImmediate);
-  return { counts, told };
+  return { counts, told: life.events.map(({ event, requestId, count }) => `${event} ${requestId} ${count}`) };
 }
 
 later('should be made once where it goes well, and where it fails of itself', async () => {

@@ -1,12 +1,21 @@
 import * as assert from 'uvu/assert';
-import { ClientGone } from '../../../src/desk/fc/call.ts';
+import { now } from '../../../src/clock.ts';
+import { type Call, ClientGone } from '../../../src/desk/fc/call.ts';
 import { createConnections } from '../../../src/desk/fc/connections.ts';
 import { createInvoke, type Invocation, type Invoke, type Invoked } from '../../../src/desk/fc/invocation.ts';
 import { createLife, type LifeEvent } from '../../../src/desk/fc/life.ts';
+import { createRecord } from '../../../src/desk/fc/record.ts';
 import { type FunctionOptions, functionSettings } from '../../../src/desk/fc/settings.ts';
 import { deferred, suite, within } from '../../helpers.ts';
 
 const invocation = suite('invocation');
+
+const call = (came: number = now()): Call => ({
+  fields: { requestId: 'r', kind: 'http', method: 'GET', path: '/' },
+  came,
+  record: createRecord({ method: 'GET', path: '/', headers: [] }, 0),
+  retryCount: 0,
+});
 
 /** What makes invocations on one instance, and what became of that. */
 function invoking(options: Partial<FunctionOptions> = {}): {
@@ -24,6 +33,8 @@ function invoking(options: Partial<FunctionOptions> = {}): {
   const instance: Invoked = {
     id: 'c-1',
     state: 'ready',
+    frozen: true,
+    readyAt: now(),
     port: 1,
     connections: createConnections('127.0.0.1', 1, 0),
     get logLength() {
@@ -50,7 +61,7 @@ async function open(
 ): Promise<{ one: Invocation; done: Promise<unknown> }> {
   const begun = deferred<Invocation>();
   const over = deferred();
-  const done = invoke('r', { kind: 'http' }, client, async one => {
+  const done = invoke(call(), client, async one => {
     begun.resolve(one);
     one.signal.addEventListener('abort', () => over.resolve());
     await over.promise;
@@ -131,8 +142,8 @@ invocation('should give a slot back whose client has left while it waited for th
   const all = invoking();
   const client = new AbortController();
   client.abort();
-  const call = all.invoke('r', {}, client.signal, async () => 'performed');
-  assert.instance(await call.catch(error => error), ClientGone);
+  const left = all.invoke(call(), client.signal, async () => 'performed');
+  assert.instance(await left.catch(error => error), ClientGone);
   assert.equal([all.released, all.answers().length], [['r'], 0]);
 });
 

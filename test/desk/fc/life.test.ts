@@ -169,7 +169,7 @@ stopping('should thaw, let what is in flight finish, and call pre-stop before SI
     assert.is((await held).text, 'released');
     await within(20_000, stopped, 'the stop');
     const events = fc.life.events.map(({ event }) => event).filter(name => name !== 'log');
-    assert.equal(events.slice(-4), ['stopping', 'answer', 'pre-stop', 'exited']);
+    assert.equal(events.slice(-5), ['stopping', 'head', 'answer', 'pre-stop', 'exited']);
     const hook = await tells(fc, 'request', ({ url }) => url === '/pre-stop');
     assert.equal([hook.method, hook.bytes], ['GET', 0]);
     await tells(fc, 'SIGTERM');

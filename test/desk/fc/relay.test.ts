@@ -54,6 +54,8 @@ const ending = (body: Readable): Promise<unknown> =>
     'the end of a body',
   );
 
+const ignore = (): void => {};
+
 const codeOf = (error: unknown): unknown => (error instanceof FcError ? error.code : error);
 
 relay('should send what a container is to see, and nothing that a client forges', () => {
@@ -81,9 +83,9 @@ relay('should send what a container is to see, and nothing that a client forges'
 });
 
 relay('should take an upload up to the limit, and leave the rest unread', async () => {
-  assert.is((await read(upload(readable(Buffer.alloc(LIMITS.syncBody))))).length, LIMITS.syncBody);
+  assert.is((await read(upload(readable(Buffer.alloc(LIMITS.syncBody)), ignore))).length, LIMITS.syncBody);
   const source = new PassThrough();
-  const body = upload(source);
+  const body = upload(source, ignore);
   source.write(Buffer.alloc(LIMITS.syncBody + 1));
   assert.is(codeOf(await ending(body)), 'EntityTooLarge');
   assert.not.ok(source.destroyed, 'its connection still has to carry the answer');
@@ -91,7 +93,7 @@ relay('should take an upload up to the limit, and leave the rest unread', async 
 
 relay('should tell an upload that breaks off from one that ends', async () => {
   const source = new PassThrough();
-  const body = upload(source);
+  const body = upload(source, ignore);
   source.write('half');
   source.destroy(new Error('reset'));
   assert.instance(await ending(body), ClientGone);
@@ -99,8 +101,8 @@ relay('should tell an upload that breaks off from one that ends', async () => {
 
 relay('should read an event’s answer whole, up to a limit', async () => {
   const limited = settingsOf({ switches: { maxResponse: 4 } });
-  assert.is((await readAnswer(limited, readable(Buffer.from('four')))).toString(), 'four');
-  const over = await readAnswer(limited, readable(Buffer.from('fives'))).catch(error => error);
+  assert.is((await readAnswer(limited, readable(Buffer.from('four')), ignore)).toString(), 'four');
+  const over = await readAnswer(limited, readable(Buffer.from('fives')), ignore).catch(error => error);
   assert.is(codeOf(over), 'ResponseTooLarge');
 });
 
@@ -109,7 +111,7 @@ relay('should pass a download on, and break it where the container broke off or 
   await withResponse(
     res => res.end('whole'),
     async response => {
-      assert.is(await ending(download(settingsOf(), response, undefined, none)), 'whole');
+      assert.is(await ending(download(settingsOf(), response, undefined, none, ignore)), 'whole');
     },
   );
   for (const clientCancel of ['reset', 'finish'] as const) {
@@ -117,7 +119,7 @@ relay('should pass a download on, and break it where the container broke off or 
       res => res.write('half', () => res.destroy()),
       async response => {
         const settings = settingsOf({ switches: { clientCancel } });
-        assert.instance(await ending(download(settings, response, undefined, none)), Error);
+        assert.instance(await ending(download(settings, response, undefined, none, ignore)), Error);
       },
     );
   }
@@ -125,7 +127,7 @@ relay('should pass a download on, and break it where the container broke off or 
     res => res.end('12345'),
     async response => {
       const settings = settingsOf({ switches: { maxResponse: 4 } });
-      assert.match(String(await ending(download(settings, response, undefined, none))), 'more than 4 bytes');
+      assert.match(String(await ending(download(settings, response, undefined, none, ignore))), 'more than 4 bytes');
     },
   );
 });
@@ -143,7 +145,7 @@ relay('should tell of a caller who leaves a download, and read on for nobody whe
       },
       async response => {
         const left = deferred();
-        const body = download(settingsOf({ switches: { clientCancel } }), response, undefined, left.resolve);
+        const body = download(settingsOf({ switches: { clientCancel } }), response, undefined, left.resolve, ignore);
         await within(5000, new Promise(done => body.once('data', done)), 'the first bytes');
         const closed = new Promise(done => response.once('close', done));
         body.destroy();

@@ -9,7 +9,7 @@ start('should wait for a port that opens late, and only then call', async () => 
   await withFc({ conduct: { listenAfterMs: 300 }, freeze: false }, async fc => {
     assert.is((await whole(fc.invoke())).status, 200);
     const events = fc.life.events.map(({ event }) => event).filter(name => name !== 'log');
-    assert.equal(events, ['starting', 'accepting', 'ready', 'request', 'answer']);
+    assert.equal(events, ['call', 'starting', 'accepting', 'ready', 'request', 'head', 'answer']);
   });
 });
 
