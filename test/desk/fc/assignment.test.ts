@@ -2,8 +2,8 @@ import * as assert from 'uvu/assert';
 import { FcError, platformError } from '../../../src/desk/fc/answers.ts';
 import { type Assignable, type Assignment, createAssignment } from '../../../src/desk/fc/assignment.ts';
 import { ClientGone } from '../../../src/desk/fc/call.ts';
-import type { State } from '../../../src/desk/fc/instance.ts';
 import { type FunctionOptions, functionSettings } from '../../../src/desk/fc/settings.ts';
+import type { State } from '../../../src/desk/fc/state.ts';
 import { deferred, suite, within } from '../../helpers.ts';
 
 const assignment = suite('assignment');

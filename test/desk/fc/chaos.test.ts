@@ -12,7 +12,7 @@ import type { LifeEvent } from '../../../src/desk/fc/life.ts';
 import { REPEATABLE } from '../../../src/desk/fc/limits.ts';
 import { createPlatform, type Platform } from '../../../src/desk/fc/platform.ts';
 import { holders } from '../../../src/desk/fc/processes.ts';
-import type { State } from '../../../src/desk/fc/instance.ts';
+import type { State } from '../../../src/desk/fc/state.ts';
 import type { AgentName } from '../../agents.ts';
 import { project, temporary, within } from '../../helpers.ts';
 import { containerOf } from './containers.ts';
