@@ -80,6 +80,9 @@ console.error(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed
 
 // the commands, and what they have beside them
 await make({ entryPoints: ['src/desk/commands.ts'], outfile: 'dist/desk.js', minify: true });
+// their licences ask for it where they are copied
+const bundled = ['yaml'].map(name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`);
+writeFileSync('dist/desk.LICENSES.txt', bundled.join('\n'));
 rmSync('dist/conformance', { recursive: true, force: true });
 for (const name of ['function', 'express.cjs'])
   cpSync(`src/desk/conformance/${name}`, `dist/conformance/${name}`, { recursive: true });

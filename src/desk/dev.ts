@@ -1,15 +1,18 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { banner } from '../banner.ts';
 import { ConfigError } from '../errors.ts';
 import { loadProfile } from '../profile-load.ts';
 import { stampOf, watch } from '../watch.ts';
-import { configFile, deployment } from './deployment.ts';
+import { remarkText } from './deployment/remarks.ts';
+import { table, tableLines } from './deployment/table.ts';
+import { configFile, type DeploymentFile, deployment, findDeployment, winners } from './deployment.ts';
 import { FcError } from './fc/answers.ts';
 import { type Endpoint, invokePath, openEndpoint } from './fc/endpoint.ts';
 import { createLife } from './fc/life.ts';
 import { createPlatform, type Platform } from './fc/platform.ts';
 import { holders, signalAll, tree } from './fc/processes.ts';
+import type { FunctionOptions } from './fc/settings.ts';
 import { type Flags, helpText, readFlags } from './flags.ts';
 import { KEYS, listenForWords } from './keys.ts';
 import { refuse } from './refuse.ts';
@@ -26,14 +29,14 @@ const PATIENCE_MS = 5000;
  * @param server - file of ours, for a folder that has a noslate.json.
  */
 export async function dev(args: readonly string[], server: string): Promise<void> {
-  const flags = configure(args);
+  const { flags, file: found, settings } = configure(args, server);
   const isTerminal = process.stdout.isTTY === true;
   const report = createReport(
     { json: flags.json === true || !isTerminal, colour: !process.env['NO_COLOR'], log: flags.log === 'on' },
     text => process.stdout.write(text),
   );
   const life = createLife(false);
-  const platform = createPlatform(deployment(flags, server), life);
+  const platform = createPlatform(settings, life);
   life.on(report.event);
   const counts = countCalls(platform);
   warnOfSilence(platform, report);
@@ -42,6 +45,7 @@ export async function dev(args: readonly string[], server: string): Promise<void
     refuse('dev', explain(error, flags), 1),
   );
   process.on('exit', () => killAll(platform));
+  if (found !== undefined) announceDeployment(found, flags, platform, report);
   announce(platform, endpoint, flags, report);
   const file = configFile(flags);
   if (file !== undefined)
@@ -80,8 +84,15 @@ export async function dev(args: readonly string[], server: string): Promise<void
   scale(platform, report, 1);
 }
 
-/** Gives the flags, or ends the process: with what is wrong with them, or with the help. */
-function configure(args: readonly string[]): Flags {
+/** What the command line and the file that it leads to ask for. */
+interface Asked {
+  readonly flags: Flags;
+  readonly file: DeploymentFile | undefined;
+  readonly settings: FunctionOptions;
+}
+
+/** Gives what is asked for, or ends the process: with what is wrong with that, or with the help. */
+function configure(args: readonly string[], server: string): Asked {
   try {
     const flags = readFlags(args);
     if (flags.help) {
@@ -90,7 +101,8 @@ function configure(args: readonly string[]): Flags {
     }
     const file = configFile(flags);
     if (file !== undefined && !existsSync(file)) throw new ConfigError([missing(flags, file)]);
-    return flags;
+    const found = findDeployment(flags);
+    return { flags, file: found, settings: deployment(flags, server, found?.deployed) };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return refuse('dev', error.problems);
@@ -116,6 +128,31 @@ function explain(error: NodeJS.ErrnoException, { listen: { host, port } }: Flags
     default:
       return [`--listen: cannot listen on ${host}:${port}: ${error.message}`];
   }
+}
+
+/** Says what was taken from the file that the function is deployed by, what was not, and what wins over it. */
+function announceDeployment(
+  { file, place, deployed, remarks }: DeploymentFile,
+  flags: Flags,
+  { settings: { port } }: Platform,
+  report: Report,
+): void {
+  const name = basename(file);
+  const taken = deployed === undefined ? [] : table(deployed, port);
+  const won = deployed === undefined ? [] : winners(flags, deployed);
+  const text = [
+    ...remarks.map(item => remarkText(name, item)),
+    ...(taken.length === 0 ? [] : [`from ${name}, ${place}:`, ...tableLines(taken).map(line => `  ${line}`)]),
+    ...(won.length === 0 ? [] : [`flags win: ${won.join(', ')}`]),
+    '',
+  ];
+  report.note('deployment', { file, place, taken: Object.fromEntries(taken), remarks, won }, text.join('\n'));
+  // what an instance is made of is settled once
+  const again = `${name} has changed: end and start again to play it`;
+  watch(
+    () => stampOf(file),
+    () => report.note('deployment changed', { file }, again),
+  );
 }
 
 /** Says where FC can be reached, with lines that can be pasted as they are. */

@@ -48,6 +48,12 @@ const address: Allowed<{ readonly host: string; readonly port: number }> = {
   expects: 'HOST:PORT, HOST or PORT',
 };
 
+/** Of a flag that wins over the file of a deployment: FC's own default, or ours, comes last. */
+const deployed = (otherwise: number | string): { default: undefined; otherwise: string } => ({
+  default: undefined,
+  otherwise: `the deployment's, else ${otherwise}`,
+});
+
 const FLAGS = {
   config: {
     value: 'FILE',
@@ -70,11 +76,31 @@ const FLAGS = {
     meaning:
       "the container's start.sh in a folder instead, with NOSLATE_PATH, NOSLATE_WORKDIR and the like from the environment; instances would share that folder",
   },
-  fc: { value: 'VERSION', ...oneOf('3.0', '2.0'), default: '3.0', meaning: 'generation of FC: 3.0 or 2.0' },
-  name: { value: 'NAME', ...text, default: 'app', meaning: 'name of the function' },
-  timeout: { value: 'SECONDS', ...whole(1, 86400), default: 60, meaning: 'limit of an invocation' },
-  memory: { value: 'MB', ...whole(128, 32768), default: 512, meaning: 'told to the container, not enforced' },
-  concurrency: { value: 'N', ...whole(1, 200), default: 1, meaning: 'requests that one instance takes at a time' },
+  deployment: {
+    value: 'FILE|off',
+    ...text,
+    default: undefined,
+    otherwise: 's.yaml or s.yml beside noslate.json, if there is one',
+    meaning:
+      'what Serverless Devs deploys the function by (fc3, or fc of FC 2.0): memory, timeout, concurrency, variables, hooks, health check, triggers and the like; flags win',
+  },
+  function: {
+    value: 'NAME',
+    ...text,
+    default: undefined,
+    otherwise: 'the only one',
+    meaning: 'the function in that file, where it has several',
+  },
+  fc: { value: 'VERSION', ...oneOf('3.0', '2.0'), ...deployed('3.0'), meaning: 'generation of FC: 3.0 or 2.0' },
+  name: { value: 'NAME', ...text, ...deployed('app'), meaning: 'name of the function' },
+  timeout: { value: 'SECONDS', ...whole(1, 86400), ...deployed(60), meaning: 'limit of an invocation' },
+  memory: { value: 'MB', ...whole(128, 32768), ...deployed(512), meaning: 'told to the container, not enforced' },
+  concurrency: {
+    value: 'N',
+    ...whole(1, 200),
+    ...deployed(1),
+    meaning: 'requests that one instance takes at a time',
+  },
   maxInstances: {
     value: 'N',
     ...whole(1, 100),
@@ -82,7 +108,7 @@ const FLAGS = {
     otherwise: '10; 1 with --port or --image',
     meaning: 'instances at most; 429 above',
   },
-  initTimeout: { value: 'SECONDS', ...whole(1, 300), default: 3, meaning: 'limit of the initializer' },
+  initTimeout: { value: 'SECONDS', ...whole(1, 300), ...deployed(3), meaning: 'limit of the initializer' },
   noInitializer: { ...on, meaning: 'configure none: /initialize is not called' },
   preStop: {
     value: '[SECONDS]',
@@ -154,9 +180,6 @@ export function readFlags(args: readonly string[]): Flags {
     parseSwitches(flags.switch);
   } catch (error) {
     problems.push(`--switch: ${(error as Error).message}`);
-  }
-  if (flags.fc === '3.0' && flags.preFreeze !== undefined) {
-    problems.push('--pre-freeze: expected --fc 2.0 with it, got 3.0, which has no such hook');
   }
   const servers = (['config', 'command', 'image'] as const).filter(key => flags[key] !== undefined).map(nameOf);
   if (servers.length > 1) problems.push(`${servers.join(', ')}: expected one of them, got ${servers.length}`);

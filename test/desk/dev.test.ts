@@ -3,7 +3,7 @@ import { chmodSync, readFileSync, realpathSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { deployment } from '../../src/desk/deployment.ts';
+import { deployment, findDeployment, winners } from '../../src/desk/deployment.ts';
 import type { LifeEvent } from '../../src/desk/fc/life.ts';
 import { holders, signalAll } from '../../src/desk/fc/processes.ts';
 import { SWITCHES } from '../../src/desk/fc/settings.ts';
@@ -345,7 +345,7 @@ fc('should name a bad flag, what was given and what is allowed', async () => {
   }
   for (const [args, message] of bad.filter(([args]) => !args.includes('missing.json'))) {
     assert.throws(
-      () => readFlags(args),
+      () => deployment(readFlags(args), SERVER_FILE),
       (error: { problems: string[] }) => message.test(`noslate-fc dev: ${error.problems.join('\n')}`),
       args.join(' '),
     );
@@ -368,6 +368,187 @@ fc('should serve the noslate.json of a folder, where you are or named', async ()
       cwd,
     );
   }
+});
+
+/** A folder with a function, deployed by this. */
+function deployedProject(yaml: string, name: string = 's.yaml'): string {
+  const folder = realpathSync(project({ hello: HELLO }));
+  write(join(folder, name), yaml);
+  return folder;
+}
+
+const DEPLOYED = `resources:
+  app:
+    component: fc3
+    props:
+      region: cn-shanghai
+      functionName: shop
+      runtime: custom-container
+      memorySize: 640
+      cpu: 0.5
+      timeout: 7
+      instanceConcurrency: 3
+      logConfig: auto
+      environmentVariables: { COLOUR: green, SERVER_HEALTH_PATH: /up }
+      customContainerConfig: { port: 9000, healthCheckConfig: { httpGetUrl: /up, periodSeconds: 1 } }
+      instanceLifecycleConfig: { preStop: { handler: "true", timeout: 5 } }
+      triggers:
+        - { triggerName: web, triggerType: http, triggerConfig: { authType: anonymous, methods: [GET] } }
+`;
+
+fc('should play what s.yaml beside noslate.json says, and tell what it has taken', async () => {
+  const folder = deployedProject(DEPLOYED);
+  await withCommand(
+    [...ownServer(), '--memory', '1024', '--env', 'COLOUR=red'],
+    async command => {
+      const { file, place, taken, won, remarks } = await command.event('deployment');
+      assert.equal([file, place], [join(folder, 's.yaml'), 'resources.app']);
+      assert.equal(taken, {
+        function: 'shop',
+        region: 'cn-shanghai',
+        memory: '640 MB',
+        cpu: '0.5',
+        timeout: '7 s',
+        concurrency: '3',
+        initializer: 'none',
+        'pre-stop': '5 s',
+        'health check': '/up',
+        port: '9000 (here a free one)',
+        role: 'none',
+        variables: 'COLOUR SERVER_HEALTH_PATH',
+        triggers: 'web (http, anonymous, GET)',
+      });
+      assert.equal(won, ['--memory', '--env COLOUR']);
+      assert.equal(remarks, [
+        {
+          kind: 'warning',
+          line: 12,
+          field: 'resources.app.props.logConfig',
+          text: 'not played here: what the container prints is printed',
+        },
+      ]);
+      await command.event('ready');
+      const told = JSON.parse((await command.ask('/')).body.toString()) as Record<string, string>;
+      assert.equal(
+        ['COLOUR', 'SERVER_HEALTH_PATH', 'FC_REGION', 'FC_FUNCTION_NAME', 'FC_FUNCTION_MEMORY_SIZE'].map(
+          key => told[key],
+        ),
+        ['red', '/up', 'cn-shanghai', 'shop', '1024'],
+      );
+      assert.not.ok('ALIBABA_CLOUD_SECURITY_TOKEN' in told, 'no role, no credentials');
+      assert.match(String((await command.event('listening'))['invoke']), /\/functions\/shop\//);
+      assert.is((await ask(command.port, { method: 'POST', path: '/' })).status, 405);
+      // none is configured
+      assert.not.ok(command.events().some(({ event }) => event === 'initialized'));
+      write(join(folder, 's.yaml'), DEPLOYED.replace('640', '1280'));
+      await command.event('deployment changed');
+      command.say('quit');
+      await command.event('pre-stop');
+    },
+    folder,
+  );
+});
+
+fc('should refuse a deployment that it cannot read, by line and field', async () => {
+  const folder = deployedProject(DEPLOYED.replace('640', '600').replace('periodSeconds: 1', 'periodSeconds: x'));
+  const { code, stdout, stderr } = await run([], folder);
+  assert.equal([code, stdout], [78, '']);
+  assert.is(
+    stderr,
+    `noslate-fc dev: s.yaml:8: resources.app.props.memorySize: expected a multiple of 64 from 128 to 32768, got 600
+noslate-fc dev: s.yaml:14: resources.app.props.customContainerConfig.healthCheckConfig.periodSeconds: expected a whole number from 1 to 120, got "x"
+noslate-fc dev: --deployment off leaves that file out
+`,
+  );
+  await withCommand(['--deployment', 'off'], async command => assert.is((await command.ask('/')).status, 200), folder);
+});
+
+fc('should take the deployment that is meant', () => {
+  const yaml = (name: string): string => DEPLOYED.replace('shop', name);
+  const folder = deployedProject(yaml('second'), 's.yml');
+  const found = (...args: string[]): string | undefined => findDeployment(readFlags([folder, ...args]))?.deployed?.name;
+  assert.is(found(), 'second');
+  write(join(folder, 's.yaml'), yaml('first'));
+  assert.is(found(), 'first');
+  write(join(folder, 'else/other.yaml'), yaml('third'));
+  assert.is(found('--deployment', join(folder, 'else/other.yaml')), 'third');
+  assert.is(found('--deployment', 'off'), undefined);
+  assert.is(found('--command', 'node server.js'), 'first', 'another server may be deployed, too');
+  assert.is(found('--function', 'first'), 'first');
+  const problem = (...args: string[]): string => {
+    try {
+      findDeployment(readFlags(args));
+      return '';
+    } catch (error) {
+      return (error as { problems: string[] }).problems.join('\n');
+    }
+  };
+  assert.match(problem('--deployment', join(folder, 'none')), /^--deployment: cannot read .*none: ENOENT$/);
+  assert.match(
+    problem(folder, '--function', 'x'),
+    /^s\.yaml:1: resources: --function: expected one of first, got "x"$/m,
+  );
+  assert.match(problem(temporary(), '--function', 'x'), /^--function: expected s\.yaml or s\.yml in .* with it/);
+});
+
+fc('should let each flag win over the deployment', () => {
+  const file = DEPLOYED.replace('preStop', 'initializer: { timeout: 9 }, preStop');
+  const folder = deployedProject(file);
+  const settings = (...args: string[]) => {
+    const flags = readFlags([folder, ...args]);
+    const read = findDeployment(flags)?.deployed;
+    assert.ok(read);
+    const { environment = {}, ...rest } = deployment(flags, SERVER_FILE, read);
+    return { ...rest, ...environment, won: winners(flags, read) };
+  };
+  const plain = settings();
+  // biome-ignore format: a table
+  assert.equal(
+    [plain.flavour, plain.name, plain.region, plain.role, plain.timeout, plain.memory, plain.cpu, plain.instanceConcurrency, plain.maxInstances, plain.port],
+    ['3.0', 'shop', 'cn-shanghai', false, 7, 640, 0.5, 3, 10, 0],
+  );
+  assert.equal([plain.initializer, plain.preStop, plain.methods], [{ timeout: 9 }, { timeout: 5 }, ['GET']]);
+  assert.equal(plain.healthCheck, { httpGetUrl: '/up', periodSeconds: 1 });
+  assert.equal(plain.won, []);
+  // biome-ignore format: a table
+  const cases: [string[], string, unknown][] = [
+    [['--fc', '2.0'], 'flavour', '2.0'],
+    [['--name', 'x'], 'name', 'x'],
+    [['--timeout', '9'], 'timeout', 9],
+    [['--memory', '1000'], 'memory', 1000],
+    [['--concurrency', '5'], 'instanceConcurrency', 5],
+    [['--init-timeout', '4'], 'initializer', { timeout: 4 }],
+    [['--no-initializer'], 'initializer', undefined],
+    [['--pre-stop', '6'], 'preStop', { timeout: 6 }],
+    [['--health', '/h'], 'healthCheck', { httpGetUrl: '/h', periodSeconds: 1 }],
+    [['--port', '9001'], 'port', 9001],
+    [['--env', 'COLOUR=red'], 'COLOUR', 'red'],
+  ];
+  for (const [args, key, value] of cases) {
+    const got: Record<string, unknown> = settings(...args);
+    assert.equal(got[key], value, args.join(' '));
+    assert.equal(got['won'], [args[0] === '--env' ? '--env COLOUR' : args[0]]);
+  }
+  // a server that may have its port from nowhere else has the deployment's, and there is room for one
+  const fixed = settings('--command', 'node server.js');
+  assert.equal([fixed.port, fixed.maxInstances], [9000, 1]);
+  for (const args of [
+    ['--command', 'node server.js PORT'],
+    ['--command', 'node server.js', '--max-instances', '2'],
+  ]) {
+    assert.is(settings(...args).port, 0);
+  }
+});
+
+fc('should play a pre-freeze hook of FC 2.0’s alone', () => {
+  const folder = deployedProject(readFileSync('examples/fc/s-2.0.yaml', 'utf8'));
+  const settings = (...args: string[]) => {
+    const flags = readFlags([folder, ...args]);
+    return deployment(flags, SERVER_FILE, findDeployment(flags)?.deployed);
+  };
+  assert.equal([settings().preFreeze, settings().service], [{ timeout: 5 }, 'noslate']);
+  assert.equal(settings('--pre-freeze').preFreeze, { timeout: 60 });
+  assert.is(settings('--fc', '3.0').preFreeze, undefined);
 });
 
 fc('should say what to do where there is no noslate.json', async () => {

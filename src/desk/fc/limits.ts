@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { type FcError, platformError } from './answers.ts';
 import type { HeaderPairs } from './headers.ts';
+import type { FunctionSettings } from './settings.ts';
 
 /** FC's limits, bytes. @see FC contract §6 */
 export const LIMITS = {
@@ -12,9 +13,6 @@ export const LIMITS = {
   logTail: 4 * 1024,
 } as const;
 
-/** FC's methods of an HTTP trigger. */
-export const METHODS: readonly string[] = ['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH', 'OPTIONS'];
-
 /** FC makes a request again on another connection when one breaks, but only these. @see FC contract §1 */
 export const REPEATABLE: readonly string[] = ['GET', 'HEAD', 'OPTIONS', 'TRACE'];
 
@@ -23,19 +21,18 @@ export const sizeOf = (headers: HeaderPairs): number =>
   headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
 
 /** Why FC does not even look for an instance; undefined if it does. */
-export function refusal(request: {
-  readonly method: string;
-  readonly path: string;
-  readonly headers: HeaderPairs;
-}): FcError | undefined {
+export function refusal(
+  request: { readonly method: string; readonly path: string; readonly headers: HeaderPairs },
+  { methods }: Pick<FunctionSettings, 'methods'>,
+): FcError | undefined {
   if (sizeOf(request.headers) > LIMITS.headers) {
     return platformError('InvalidArgument', 400, `request headers: expected at most ${LIMITS.headers} bytes`);
   }
   if (Buffer.byteLength(request.path) > LIMITS.path) {
     return platformError('InvalidArgument', 400, `request path: expected at most ${LIMITS.path} bytes`);
   }
-  if (!METHODS.includes(request.method)) {
-    return platformError('MethodNotAllowed', 405, `method ${request.method}: expected ${METHODS.join(', ')}`);
+  if (!methods.includes(request.method)) {
+    return platformError('MethodNotAllowed', 405, `method ${request.method}: expected ${methods.join(', ')}`);
   }
   return undefined;
 }

@@ -126,7 +126,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       const isAsync = asked.invocationType === 'Async';
       const call = receive({ kind: 'http', method, path }, { method, path, headers }, isAsync);
       return reply(call, async () => {
-        const refused = refusal({ method, path, headers });
+        const refused = refusal({ method, path, headers }, settings);
         if (refused !== undefined) throw refused;
         const told = header(headers, 'content-length');
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);

@@ -1,3 +1,6 @@
+/** FC's methods of an HTTP trigger. */
+export const METHODS: readonly string[] = ['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH', 'OPTIONS'];
+
 /** The two generations of Function Compute: 2.0 has services and pre-freeze, 3.0 has neither. */
 export type Flavour = '2.0' | '3.0';
 
@@ -19,6 +22,8 @@ export interface FunctionSettings {
   readonly timeout: number;
   /** MB. */
   readonly memory: number;
+  /** vCPU. */
+  readonly cpu: number;
   /** Requests that one instance takes at a time. */
   readonly instanceConcurrency: number;
   /** Instances that the quota allows; calls above it get 429. */
@@ -33,6 +38,8 @@ export interface FunctionSettings {
   readonly preFreeze: Hook | undefined;
   readonly preStop: Hook | undefined;
   readonly healthCheck: HealthCheck | undefined;
+  /** Methods of the HTTP trigger. */
+  readonly methods: readonly string[];
   /** A role is set: the container gets credentials. Without one FC sends the headers empty. */
   readonly role: boolean;
   /** `default` is `*.fcapp.run`, which forbids redirects and makes browsers download. */
@@ -228,6 +235,7 @@ export function functionSettings({ healthCheck, switches, ...options }: Function
     accountId: '1234567890123456',
     timeout: 60,
     memory: 512,
+    cpu: 0.35,
     instanceConcurrency: 1,
     maxInstances: 100,
     startTimeout: 120,
@@ -235,6 +243,7 @@ export function functionSettings({ healthCheck, switches, ...options }: Function
     initializer: undefined,
     preFreeze: undefined,
     preStop: undefined,
+    methods: METHODS,
     role: true,
     domain: 'custom',
     asyncRetries: 3,

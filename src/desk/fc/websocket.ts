@@ -38,7 +38,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
 
   let instance: Instance;
   try {
-    const refused = refusal({ method, path, headers: given });
+    const refused = refusal({ method, path, headers: given }, settings);
     if (refused !== undefined) throw refused;
     instance = await platform.acquire(id, gone.signal);
   } catch (error) {
