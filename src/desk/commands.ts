@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { nearest } from '../nearest.ts';
 import { conformance } from './conformance/command.ts';
 import { dev } from './dev.ts';
+import { event } from './events/command.ts';
 import { refuse } from './refuse.ts';
 
 /** The package's server. This code is in the file beside it. */
@@ -17,6 +18,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<voi
     const ours = { command, environment: { SERVER_AGENT: 'local' } };
     return conformance(args, { servers: [['', ours]], express: join(files, 'express.cjs') });
   },
+  event,
 };
 
 const [word = '', ...args] = process.argv.slice(2);
@@ -25,5 +27,5 @@ if (Object.hasOwn(COMMANDS, word)) COMMANDS[word]?.(args);
 else {
   const near = nearest(word, names);
   const meant = near === undefined ? '.' : `, did you mean ${near}?`;
-  refuse(word, [`unknown command${meant} There are ${names.join(' and ')}; without one it is the server, see --help`]);
+  refuse(word, [`unknown command${meant} There are ${names.join(', ')}; without one it is the server, see --help`]);
 }
