@@ -200,7 +200,7 @@ export function help(version: string): string {
   return `noslate-fc ${version}: runs Noslate functions behind Alibaba Cloud Function Compute
 
 Usage: noslate-fc [--FLAG VALUE]...
-       noslate-fc dev|conformance|event --help
+       noslate-fc dev|conformance|init|event --help
 
   --check
       check the settings, noslate.json, and that its functions' code loads, then exit

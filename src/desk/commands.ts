@@ -4,6 +4,7 @@ import { nearest } from '../nearest.ts';
 import { conformance } from './conformance/command.ts';
 import { dev } from './dev.ts';
 import { event } from './events/command.ts';
+import { init } from './init/command.ts';
 import { refuse } from './refuse.ts';
 
 /** The package's server. This code is in the file beside it. */
@@ -18,6 +19,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<voi
     const ours = { command, environment: { SERVER_AGENT: 'local' } };
     return conformance(args, { servers: [['', ours]], express: join(files, 'express.cjs') });
   },
+  init,
   event,
 };
 

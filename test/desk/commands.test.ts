@@ -12,7 +12,7 @@ commands('should name the nearest of an unknown command, and those that there ar
     assert.equal([code, stdout], [78, '']);
     return stderr;
   };
-  const rest = 'There are dev, conformance, event; without one it is the server, see --help\n';
+  const rest = 'There are dev, conformance, init, event; without one it is the server, see --help\n';
   assert.is(await unknown('dve'), `noslate-fc dve: unknown command, did you mean dev? ${rest}`);
   assert.is(await unknown('noslate.json'), `noslate-fc noslate.json: unknown command. ${rest}`);
   // one of our own making, which only a thread is started with
