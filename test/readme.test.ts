@@ -67,12 +67,18 @@ const clean = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(SERVER|FC|NOSLATED?|TURF|npm)_|^FORCE_COLOR$/.test(name)),
 );
 
+/** The package's command is the one that is built there; that npx finds it, the package's own test holds. */
+const ours = (command: string): string => command.replace(/\bnpx noslate-fc\b/g, `node ${root}/dist/server.js`);
+
+/** What plays Function Compute until it is told to quit. */
+const isDev = (command: string): boolean => /^(npm run fc|npx noslate-fc dev)\b/.test(command);
+
 /** Runs a command to its end as a shell does. */
 function shell(command: string, cwd: string): Promise<{ code: number; stdout: string; stderr: string }> {
   return within(
     30_000,
     new Promise(done =>
-      execFile('bash', ['-c', command], { cwd, env: clean }, (error, stdout, stderr) =>
+      execFile('bash', ['-c', ours(command)], { cwd, env: clean }, (error, stdout, stderr) =>
         done({ code: Number(error?.code ?? 0), stdout, stderr }),
       ),
     ),
@@ -90,13 +96,13 @@ interface Terminal extends Observed {
 async function openTerminal(command: string, cwd: string, port: number): Promise<Terminal> {
   const env = { ...clean, SERVER_PORT: `${port}` };
   // a process group of its own, all of which Ctrl-C reaches
-  const child = spawn('bash', ['-c', command], { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn('bash', ['-c', ours(command)], { cwd, env, detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
   const observed = observe(endWithUs(child));
   return {
     ...observed,
     port,
     end() {
-      if (command.startsWith('npm run fc')) child.stdin?.write('quit\n');
+      if (isDev(command)) child.stdin?.write('quit\n');
       else process.kill(-(child.pid ?? 0), 'SIGINT');
       return within(20_000, observed.exit, `the end of ${command}\n${observed.output()}`);
     },
@@ -125,8 +131,9 @@ function assertEnded(code: number | string | undefined): void {
 async function start(command: string, shown: string | undefined): Promise<void> {
   if (terminal !== undefined) assertEnded(await terminal.end());
   const port = await freePort();
-  const isFc = command === 'npm run fc';
-  terminal = await openTerminal(isFc ? `${command} -- --listen 127.0.0.1:${port}` : command, folder, port);
+  const isFc = isDev(command);
+  const flags = `${command.startsWith('npm') ? ' --' : ''} --listen 127.0.0.1:${port}`;
+  terminal = await openTerminal(isFc ? command + flags : command, folder, port);
   const { output } = terminal;
   const wanted = isFc ? '"event":"ready"' : (shown?.trim() ?? `localhost:${port}`).replaceAll(':9000', `:${port}`);
   await eventually(`${wanted} of\n${output()}`, async () => output().includes(wanted), 60_000);
@@ -134,8 +141,8 @@ async function start(command: string, shown: string | undefined): Promise<void> 
 
 /** Runs a line that says in a comment what it prints. */
 async function curl(line: string, port: number): Promise<void> {
-  const [, command = '', comment = ''] = /^(curl .*?)(?:\s+# (.*))?$/.exec(line) ?? [];
-  const here = command.replace(/localhost:\d+/, `127.0.0.1:${port}`).replace(/^curl /, 'curl -sS ');
+  const [, command = '', comment = ''] = /^((?:curl|npx) .*?)(?:\s+# (.*))?$/.exec(line) ?? [];
+  const here = command.replace(/localhost:\d+/, `127.0.0.1:${port}`).replace(/\bcurl /, 'curl -sS ');
   const { code, stdout, stderr } = await shell(here, folder);
   assert.is(code, 0, `${line}\n${stderr}`);
   const [, status, errorType] = /^([45]\d\d) ([A-Z_]+)$/.exec(comment) ?? [];
@@ -169,11 +176,11 @@ for (const { section, language, text, shown } of blocks) {
       root ??= repository();
       if (section !== here) folder = root;
       here = section;
-      if (line.startsWith('curl ')) return curl(line, terminal?.port ?? 0);
+      if (/^curl |^npx .* # /.test(line)) return curl(line, terminal?.port ?? 0);
       for (const command of line.split(' && ')) {
         if (NOT_RUN[command] !== undefined) continue;
         if (command.startsWith('cd ')) folder = join(folder, command.slice('cd '.length));
-        else if (/^(npm start|npm run fc|node \S+)$/.test(command)) await start(command, shown);
+        else if (isDev(command) || /^(npm start|node \S+)$/.test(command)) await start(command, shown);
         else {
           const { code, stdout, stderr } = await shell(command, folder);
           assert.equal([code, stderr], [0, ''], command);

@@ -98,6 +98,17 @@ pack('should play FC for a function of the folder', async () => {
   }
 });
 
+pack('should write a project to begin with, and events to try it', async () => {
+  assert.match(await run('npx', ['noslate-fc', 'init', 'new'], folder), /^wrote {2}hello\/index\.js$/m);
+  assert.match(await run('npx', ['noslate-fc', '--check', '--config', 'new/noslate.json'], folder), /^ok$/m);
+  assert.match(await run('npx', ['noslate-fc', 'event', 'timer'], folder), /"triggerTime"/);
+});
+
+pack('should hold the licences of what is bundled', () => {
+  const bundled = readFileSync(join(folder, 'node_modules/noslate-fc/dist/desk.LICENSES.txt'), 'utf8');
+  assert.match(bundled, /^yaml\n\nCopyright Eemeli Aro/);
+});
+
 pack('should check itself for conformance, and another server', async () => {
   const few = ['noslate-fc', 'conformance', '--fc', '3.0', '--only', 'event.'];
   const output = await run('npx', few, folder);
