@@ -94,7 +94,12 @@ init('should write what passes a check, and a deployment without a remark', asyn
   assert.equal([reading.deployed?.name, reading.remarks], ['shop', []]);
 });
 
-init('should write a function whose types hold', async () => {
+/** TypeScript itself runs on no older one. */
+const NO_TYPESCRIPT = Number.parseInt(process.versions.node, 10) < 18 ? 'needs Node.js 18' : undefined;
+
+const types = suite('noslate-fc init, types', { skip: NO_TYPESCRIPT });
+
+types('should write a function whose types hold', async () => {
   const folder = temporary();
   await made(folder);
   mkdirSync(join(folder, 'node_modules'));
@@ -154,4 +159,5 @@ dev('should be served as it is deployed', async () => {
 });
 
 init.run();
+types.run();
 dev.run();
