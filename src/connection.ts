@@ -12,7 +12,11 @@ const MAX_EXTENSION_BYTES = 16 * 1024;
 /** Requests that may wait for their turn before no more are read; those of one read may be more. */
 const MAX_WAITING = 16;
 
-/** Time to read an answer after which the connection ends, ms. */
+/** What a client may still send of a request whose answer is out, before its connection ends. FC takes no more in all. */
+const MAX_REST_BYTES = 32 * 1024 * 1024;
+
+/** What is read of it, and the time for the client to take the answer, ms, when the connection ends with that. */
+const LINGER_BYTES = 1024 * 1024;
 const LINGER_MS = 1000;
 
 /** What the requests of a connection are handed to, one at a time. */
@@ -44,8 +48,10 @@ interface Connection {
   /** The last one that was answered before all of it had come. */
   answered: IncomingMessage | undefined;
   readonly waiting: Waiting[];
-  /** So much waits that nothing more is read. */
+  /** So much waits, or has come behind the last answer, that nothing more is read. */
   isPaused: boolean;
+  /** The last answer is out. */
+  isOver: boolean;
   /** What came behind the last request and cannot be read; it is answered when all before it is. */
   fault: GatewayError | undefined;
   reason: string | undefined;
@@ -80,25 +86,38 @@ export function serveConnections(server: Server, handler: Handler): Connections 
       answered: undefined,
       waiting: [],
       isPaused: false,
+      isOver: false,
       fault: undefined,
       reason: undefined,
     };
     Object.assign(socket, { [CONNECTION]: connection });
     const id = connections.add(connection);
     socket.on('close', () => connections.delete(id));
+    // so node:http closes it behind its last answer
+    socket.destroySoon = () => linger(connection);
+    // node:http reads on with each answer that has drained, however many wait
+    socket.on('resume', () => {
+      if (connection.isPaused) socket.pause();
+    });
   }
 
   function onRequest(req: IncomingMessage, res: ServerResponse): void {
     const connection = (req.socket as ClientSocket)[CONNECTION];
-    if (connection.current === undefined) {
-      begin(connection, req, res, undefined);
-      return;
+    const { socket, current, waiting, isOver } = connection;
+    if (isOver) {
+      // there may be more of them
+      socket.pause();
+    } else if (current === undefined) {
+      // of one read, a part can be parsed when the connection has been found to be gone
+      if (socket.writable) begin(connection, req, res, undefined);
+      else handler.drop(req, res);
+    } else {
+      waiting.push({ req, res, fault: undefined });
+      // beyond that a client's requests are its kernel's to keep; while fewer wait, its leaving is noticed
+      if (waiting.length < MAX_WAITING) return;
+      connection.isPaused = true;
+      socket.pause();
     }
-    connection.waiting.push({ req, res, fault: undefined });
-    // beyond that a client's requests are its kernel's to keep; while fewer wait, its leaving is noticed
-    if (connection.waiting.length < MAX_WAITING) return;
-    connection.isPaused = true;
-    connection.socket.pause();
   }
 
   function begin(
@@ -109,21 +128,26 @@ export function serveConnections(server: Server, handler: Handler): Connections 
   ): void {
     const exchange = handler.begin(req, res, fault);
     connection.current = exchange;
+    // what nobody has read must leave the connection before the next request can be read from it; before node:http, which
+    // would read without a limit
+    res.prependListener('finish', () => {
+      if (!req.readableEnded) readRest(connection, req);
+    });
     res.on('close', () => {
       handler.end(exchange);
       connection.answered = req.complete ? undefined : req;
-      goOn(connection, res);
+      goOn(connection);
     });
   }
 
   /** The turn of the next request, if there may be one. */
-  function goOn(connection: Connection, { writableFinished }: ServerResponse): void {
+  function goOn(connection: Connection): void {
     const { socket, waiting } = connection;
     connection.current = undefined;
-    if (socket.destroyed || !socket.writable) {
-      const lost = waiting.splice(0);
-      // behind an answer that said so, the rest does not count
-      if (!writableFinished) for (const { req, res } of lost) handler.drop(req, res);
+    // behind the last answer, what waits does not count
+    if (connection.isOver) return;
+    if (!socket.writable) {
+      for (const { req, res } of waiting.splice(0)) handler.drop(req, res);
       return;
     }
     const next = waiting.shift();
@@ -147,18 +171,21 @@ export function serveConnections(server: Server, handler: Handler): Connections 
       socket.destroy();
       return;
     }
-    // node:http says it again with each read
-    if (connection.fault !== undefined || code === 'HPE_CLOSED_CONNECTION') return;
+    // node:http says it again with each read; and what is behind the last answer does not count
+    if (connection.fault !== undefined || code === 'HPE_CLOSED_CONNECTION' || connection.isOver) return;
     refuseLater(connection, faultOf(code), code);
   }
 
-  /** Node leaves a socket to whoever listens for CONNECT, and cuts it off when nobody does. */
+  /** Node leaves a socket, unread, to whoever listens for CONNECT, and cuts it off when nobody does. */
   function onConnect(_: IncomingMessage, duplex: unknown): void {
     const socket = duplex as ClientSocket;
     const connection = socket[CONNECTION];
     socket.on('error', () => socket.destroy());
     socket.on('drain', () => connection.current?.res.emit('drain'));
-    if (connection.fault !== undefined) return;
+    // whose calls are still being answered must be seen to leave
+    socket.on('end', () => socket.end());
+    socket.resume();
+    if (connection.fault !== undefined || connection.isOver) return;
     const fault = new GatewayError('NOT_IMPLEMENTED', 'method CONNECT: this is no proxy');
     connection.fault = fault;
     connection.reason = 'CONNECT';
@@ -170,25 +197,16 @@ export function serveConnections(server: Server, handler: Handler): Connections 
     const last = waiting.at(-1);
     connection.fault = fault;
     connection.reason = reason;
-    // one that is answered is not answered again
-    if (connection.answered?.complete === false) connection.socket.destroySoon();
-    else if (current === undefined) refuse(connection, fault);
+    if (current === undefined) refuse(connection, fault);
     // whose body is not to be read to its end is answered itself, and nothing after it
     else if (last !== undefined && !last.req.complete) last.fault = fault;
     else if (last === undefined && !current.req.complete) handler.spoil(current, fault);
   }
 
-  function refuse({ socket, reason }: Connection, fault: GatewayError): void {
-    if (!socket.writable) {
-      socket.destroy();
-      return;
-    }
-    socket.end(handler.refuse(fault, reason));
-    if (socket.readableEnded) socket.destroySoon();
-    // a client that goes on sending would have its answer reset, and one that never ends hold the socket for ever
-    const timer = setTimeout(() => socket.destroy(), LINGER_MS);
-    socket.on('end', () => socket.destroy());
-    socket.on('close', () => clearTimeout(timer));
+  function refuse({ socket, reason, answered }: Connection, fault: GatewayError): void {
+    // one that is answered is not answered again
+    if (answered?.complete !== false) socket.write(handler.refuse(fault, reason));
+    socket.destroySoon();
   }
 
   server.on('connection', onConnection);
@@ -204,6 +222,37 @@ export function serveConnections(server: Server, handler: Handler): Connections 
       for (const { socket, current } of connections.values()) if (current === undefined) socket.end();
     },
   };
+}
+
+/** Reads what is left of a request that is answered. */
+function readRest(connection: Connection, req: IncomingMessage): void {
+  let bytes = 0;
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes <= (connection.isOver ? LINGER_BYTES : MAX_REST_BYTES)) return;
+    connection.isPaused = true;
+    connection.socket.pause();
+    linger(connection);
+  });
+  req.resume();
+  // an agent that lets go of the body only now must not stop it
+  req.on('pause', () => req.resume());
+}
+
+/**
+ * Ends a connection, and goes on reading a while: closed over bytes that are unread or still come, the kernel resets it,
+ * and the client may lose the answer.
+ *
+ * @see RFC 9112 §9.6
+ */
+function linger(connection: Connection): void {
+  const { socket } = connection;
+  if (connection.isOver) return;
+  connection.isOver = true;
+  // with the client's own end it is closed
+  socket.end();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.on('close', () => clearTimeout(timer));
 }
 
 /** Says what node:http's parser found. */

@@ -175,8 +175,13 @@ function remove(headers: string[], test: (key: string) => boolean): void {
   }
 }
 
-/** `uri-host [ ":" port ]`, without user; a list of two is none. @see RFC 9110 §4.2.3, RFC 3986 §3.2.2 */
-const AUTHORITY = /^(\[[\da-f:.]+\]|\[v[\da-f]+\.[-.\w~!$&'()*+;=:]+\]|(?:[-.\w~!$&'()*+;=]|%[\da-f]{2})*)(?::\d*)?$/i;
+/** `uri-host [ ":" port ]`, without user; a list of two is none. @see RFC 9110 §4.2, RFC 3986 §3.2.2 */
+const AUTHORITY = /^(\[[\da-f:.]+\]|\[v[\da-f]+\.[-.\w~!$&'()*+;=:]+\]|(?:[-.\w~!$&'()*+;=]|%[\da-f]{2})+)(?::\d*)?$/i;
+
+/** Before Node 20 the parser takes targets and names of fields that are none; the later ones refuse them. */
+const IS_LAX = Number.parseInt(process.versions.node, 10) < 20;
+const TARGET = /^[!-~]+$/;
+const TOKEN = /^[-!#$%&'*+.^_`|~\w]+$/;
 
 /**
  * Says what is wrong with a request that node:http let through, or nothing. A gateway that is laxer than
@@ -194,18 +199,24 @@ export function malformed({
   const isOld = httpVersion === '1.0';
   if (!url.startsWith('/') && !(url === '*' && method === 'OPTIONS')) {
     const authority = /^https?:\/\/([^/?]+)(?:[/?]|$)/i.exec(url)?.[1];
-    if (authority === undefined || !AUTHORITY.test(authority)) return bad(`target: expected a path or an http URL`);
+    if (authority === undefined || !AUTHORITY.test(authority)) return bad('target: expected a path or an http URL');
   }
+  // a neighbour may take the fragment for a part of the path, or not
+  if (url.includes('#')) return bad('target: expected no fragment');
+  if (IS_LAX && !TARGET.test(url)) return bad('target: expected ASCII without spaces');
   let hosts = 0;
   let codings: string | undefined;
   let hasLength = false;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string;
+    if (IS_LAX && !TOKEN.test(name)) return bad(`header ${JSON.stringify(name)}: expected a name`);
     switch (name.length) {
       case 4:
         if (name.toLowerCase() !== 'host') break;
         hosts++;
-        if (!AUTHORITY.test(raw[i + 1] as string)) return bad('host: expected a name or address with an optional port');
+        // empty, it says that there is none (RFC 9112 §3.3)
+        if (raw[i + 1] !== '' && !AUTHORITY.test(raw[i + 1] as string))
+          return bad('host: expected a name or address with an optional port');
         break;
       case 14:
         if (name.toLowerCase() === 'content-length') hasLength = true;

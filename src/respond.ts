@@ -46,6 +46,8 @@ export function respond(gateway: Gateway, exchange: Exchange, response: TriggerR
     } else status = 200;
   }
 
+  // node:http would send chunks to whoever says "TE: chunked" there (RFC 9112 §6.1)
+  if (req.httpVersion === '1.0') res.useChunkedEncodingByDefault = false;
   exchange.firstByteMs = now() - exchange.startedAt;
   const isEmpty = status === 204 || status === 205;
   if (req.method !== 'HEAD' && !isEmpty && status !== 304) {
@@ -68,9 +70,8 @@ const ENDS_CONNECTION: ReadonlySet<Code> = new Set<Code>([
   'NOT_IMPLEMENTED',
 ]);
 
-/** What is read of a request whose answer ends the connection, and for how long, ms. */
-const LINGER_BYTES = 1024 * 1024;
-const LINGER_MS = 1000;
+/** More than this of a request is not waited for before the next one. */
+const MAX_UNREAD_BYTES = 1024 * 1024;
 
 /**
  * Answers with an error: JSON with `errorType`, `errorMessage` and `requestId`. An event call is answered
@@ -80,7 +81,6 @@ export function respondError(gateway: Gateway, exchange: Exchange, reason: unkno
   const { log } = gateway;
   const { res, req, requestId, kind } = exchange;
   const error = toGatewayError(reason);
-  const isFirst = exchange.error === undefined;
   exchange.error ??= error;
   if (res.destroyed || res.writableEnded) return;
   if (error.status >= 500 && error.code !== 'DRAINING' && error.code !== 'OVERLOADED') {
@@ -91,8 +91,7 @@ export function respondError(gateway: Gateway, exchange: Exchange, reason: unkno
     });
   }
   if (res.headersSent) {
-    // an error that was answered, and waits for the rest of its request, has no second one
-    if (isFirst) breakOff(exchange);
+    breakOff(exchange);
     return;
   }
   const body = JSON.stringify({ errorType: error.code, errorMessage: error.message, requestId });
@@ -103,17 +102,16 @@ export function respondError(gateway: Gateway, exchange: Exchange, reason: unkno
     String(Buffer.byteLength(body)),
   ];
   if (error.code === 'OVERLOADED') headers.push('retry-after', '1');
-  const isLast = gateway.draining || exchange.isLast || ENDS_CONNECTION.has(error.code) || isLongToRead(exchange);
-  if (isLast) headers.push('connection', 'close');
+  if (gateway.draining || exchange.isLast || ENDS_CONNECTION.has(error.code) || isLongToRead(exchange)) {
+    headers.push('connection', 'close');
+  }
   if (kind === 'event') headers.push('x-fc-status', '404', 'x-noslate-status', String(error.status));
   exchange.firstByteMs = now() - exchange.startedAt;
   res.writeHead(kind === 'http' || kind === 'health' ? error.status : 404, headers);
   if (req.method !== 'HEAD') {
     exchange.bytesOut = Buffer.byteLength(body);
-    res.write(body);
-  } else res.flushHeaders();
-  if (isLast && !req.complete) linger(gateway, exchange);
-  else res.end();
+    res.end(body);
+  } else res.end();
 }
 
 /** True for a request whose body nobody has asked for, or most of whose body is still to come. */
@@ -121,30 +119,7 @@ function isLongToRead({ req, bytesIn }: Exchange): boolean {
   if (req.complete) return false;
   // a client that has not been told to go on may send its next request instead
   if (req.headers.expect !== undefined && bytesIn === 0) return true;
-  return Number(req.headers['content-length'] ?? 0) - bytesIn > LINGER_BYTES;
-}
-
-/**
- * Ends a connection only when the request has come in, or a while after its answer: closed over unread bytes the kernel
- * resets it, and the client may lose the answer.
- *
- * @see RFC 9112 §9.6
- */
-function linger({ invocations }: Gateway, { req, res, invocation }: Exchange): void {
-  // nothing is being worked on
-  invocations.delete(invocation);
-  let bytes = 0;
-  const end = (): void => {
-    res.end();
-  };
-  const timer = setTimeout(end, LINGER_MS);
-  res.on('close', () => clearTimeout(timer));
-  req.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes > LINGER_BYTES) req.pause();
-  });
-  req.on('end', end);
-  req.resume();
+  return Number(req.headers['content-length'] ?? 0) - bytesIn > MAX_UNREAD_BYTES;
 }
 
 /**

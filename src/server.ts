@@ -29,9 +29,6 @@ const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
   requireHostHeader: false,
 };
 
-/** What a client may still send of a request whose answer is out, before its connection ends. FC takes no more in all. */
-const MAX_REST_BYTES = 32 * 1024 * 1024;
-
 /** Time for answers that the end of the process cuts short to leave it, ms. */
 const CUT_MS = 500;
 
@@ -140,12 +137,9 @@ function drop(gateway: Gateway, req: IncomingMessage, res: ServerResponse): void
 /** Ends the work on a request the rest of which cannot be read. */
 function spoil(gateway: Gateway, exchange: Exchange, fault: GatewayError): void {
   const { res, cancellation, error } = exchange;
-  if (error === undefined) {
-    cancellation.abort(fault);
-    respondError(gateway, exchange, fault);
-  }
-  // one that was refused is only read to its end, and there is none
-  if (!res.destroyed) res.end();
+  if (error !== undefined || res.writableEnded) return;
+  cancellation.abort(fault);
+  respondError(gateway, exchange, fault);
 }
 
 /** Tells who asks for what, and by when. */
@@ -175,24 +169,9 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
   };
 }
 
-/** Says that work on a request begins, and sees to what it may leave unread. */
-function open({ config, log }: Gateway, { req, res, kind, requestId }: Exchange): void {
+/** Says that work on a request begins. */
+function open({ config, log }: Gateway, { kind, requestId }: Exchange): void {
   if (config.fcLog === 'on' && kind !== 'health') log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
-  // what the function left unread must leave the connection before the next request can be read from it
-  res.on('finish', () => {
-    if (!req.readableEnded) readRest(req);
-  });
-}
-
-function readRest(req: IncomingMessage): void {
-  let bytes = 0;
-  req.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes > MAX_REST_BYTES) req.socket.destroy();
-  });
-  req.resume();
-  // an agent that lets go of the body only now must not stop it
-  req.on('pause', () => req.resume());
 }
 
 /** A request is over, answered or not. */
@@ -200,7 +179,8 @@ function end(gateway: Gateway, exchange: Exchange): void {
   const { req, res, kind, cancellation, requestId, error } = exchange;
   if (kind === 'health') return;
   gateway.invocations.delete(exchange.invocation);
-  const isGone = error === undefined && !res.writableFinished;
+  // what could not be handed over counts as finished, too
+  const isGone = error === undefined && (!res.writableFinished || req.socket.destroyed);
   if (isGone) cancellation.abort(new GatewayError('CLIENT_GONE', 'the client left'));
 
   const outcome: Outcome = isGone ? 'client gone' : error === undefined ? 'ok' : `error ${error.code}`;

@@ -202,9 +202,36 @@ guard('should say what is wrong with the rest', () => {
   assert.match(faultOf('0.9', []), '400 HTTP version 0.9');
   assert.match(faultOf('1.1', []), '400 host: expected one, got none');
   assert.match(faultOf('1.1', [...host, 'host', 'a']), '400 host: expected one, got 2');
-  for (const value of ['a b', 'a/b', 'u@a', 'a?b', 'a,b', 'a:x1', 'a:1:2', '[::1', '::1', 'a%2', 'ä', '[]', 'a#'])
+  for (const value of [
+    'a b',
+    'a/b',
+    'u@a',
+    'a?b',
+    'a,b',
+    'a:x1',
+    'a:1:2',
+    '[::1',
+    '::1',
+    'a%2',
+    'ä',
+    '[]',
+    'a#',
+    ':80',
+  ])
     assert.match(faultOf('1.1', ['Host', value]), '400 host: expected a name', value);
-  for (const url of ['*', '', 'a', 'ftp://a', 'http:///x', 'http://u@a/', 'http://a:x/', 'http:a'])
+  for (const url of [
+    '*',
+    '',
+    'a',
+    'ftp://a',
+    'http:///x',
+    'http://u@a/',
+    'http://a:x/',
+    'http:a',
+    'http://:80',
+    '/a#b',
+    'http://a/#b',
+  ])
     assert.match(faultOf('1.1', host, url), '400 target: expected', url);
   assert.match(faultOf('1.0', ['Transfer-Encoding', 'chunked']), '400 transfer-encoding: not allowed in HTTP/1.0');
   for (const value of ['', 'chunked', 'x'])

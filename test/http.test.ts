@@ -309,6 +309,46 @@ for (const agent of AGENTS) {
     connection.socket.destroy();
   });
 
+  http('should give a client that still sends the whole of an answer behind which the connection ends', async () => {
+    const path = say({ status: 200, body: 'z'.repeat(50_000) });
+    const length = 8_000_000;
+    const heads = {
+      'HTTP/1.0': `POST ${path} HTTP/1.0\r\n`,
+      close: `POST ${path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n`,
+      upgrade: `POST ${path} HTTP/1.1\r\nhost: a\r\nupgrade: x\r\n`,
+    };
+    for (const [name, head] of Object.entries(heads)) {
+      const client = await raw(server.port);
+      client.socket.pause();
+      client.socket.write(`${head}x-fc-request-id: ${name}\r\ncontent-length: ${length}\r\n\r\n`);
+      client.socket.write(Buffer.alloc(length));
+      await server.access(name);
+      // closed over what it still sends, the connection would have been reset
+      client.socket.resume();
+      const reply = await within(10_000, client.closed, `the end of the connection :: ${name}`);
+      assert.is(reply.split('z').length - 1, 50_000, name);
+    }
+  });
+
+  http('should not read the rest of a request for ever', async () => {
+    for (const path of [say({ status: 200 }), '/initialize', '/nowhere']) {
+      const client = await raw(server.port, `POST ${path} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n`);
+      await client.until('\r\n\r\n');
+      const chunk = `4000\r\n${'x'.repeat(0x4000)}\r\n`;
+      let sent = 0;
+      const push = (): void => {
+        while (!client.socket.destroyed && sent < 128 * 1024 * 1024) {
+          sent += chunk.length;
+          if (!client.socket.write(chunk)) return;
+        }
+      };
+      client.socket.on('drain', push);
+      push();
+      await within(10_000, client.closed, `the end of the connection :: ${path}`);
+      assert.ok(sent < 64 * 1024 * 1024, `${path}: ${sent} bytes taken`);
+    }
+  });
+
   http('should ask for a body only when it is wanted', async () => {
     const head = (path: string): string =>
       `POST ${path} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n`;

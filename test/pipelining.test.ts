@@ -12,12 +12,18 @@ const FUNCTION = `
   let go;
   exports.handler = async (ctx, req, res) => {
     const [, what, size] = req.url.split('/');
-    if (what !== 'large' && what !== 'quick') console.log('asked for ' + what);
+    if (what !== 'large' && what !== 'long' && what !== 'quick') console.log('asked for ' + what);
     if (what === 'go') go();
     if (what === 'slow') await new Promise(done => (go = done));
     if (what === 'hang') return;
     res.writeHead(200, { 'x-for': what });
     if (what === 'stream') return res.write('first');
+    if (what === 'long') {
+      for (let left = Number(size); left > 0 && !res.destroyed; left -= 65536) {
+        if (!res.write(Buffer.alloc(65536))) await new Promise(done => res.once('drain', done).once('close', done));
+      }
+      return res.end();
+    }
     res.end(what === 'large' ? Buffer.alloc(Number(size)) : what);
   };`;
 
@@ -93,6 +99,33 @@ for (const agent of ['local', 'native'] as const) {
     }
   });
 
+  pipelining('should be seen to end with their socket behind a CONNECT, too', async () => {
+    await withServerOn(agent, { ...options, env: { SERVER_MAX_CONCURRENCY: '1' } }, async server => {
+      for (const end of ['end', 'destroy'] as const) {
+        const connect = 'CONNECT a:80 HTTP/1.1\r\nhost: a:80\r\n\r\n';
+        const client = await raw(server.port, get('/hang', `x-fc-request-id: ${end}\r\n`) + connect);
+        await eventually(
+          'the call',
+          async () => server.output().split('asked for hang').length === (end === 'end' ? 2 : 3),
+        );
+        client.socket[end]();
+        assert.is((await server.access(end))['outcome'], 'client gone');
+      }
+      assert.is((await ask(server.port, { path: '/quick' })).status, 200);
+    });
+  });
+
+  pipelining('should each be told of, when so many wait that their end is seen only by the next answer', async () => {
+    await withServerOn(agent, options, async server => {
+      const count = 20;
+      const quick = Array.from({ length: count }, (_, i) => get('/quick', `x-fc-request-id: ${i}\r\n`)).join('');
+      const client = await raw(server.port, get('/hang', 'x-fc-function-timeout: 1\r\n') + quick);
+      await server.line('the first', ({ message }) => message === 'asked for hang');
+      client.socket.destroy();
+      for (let i = 0; i < count; i++) assert.is((await server.access(`${i}`))['outcome'], 'client gone');
+    });
+  });
+
   pipelining('should not take what they need from others when nobody reads their answers', async () => {
     await withServerOn(agent, options, async server => {
       const client = await raw(server.port);
@@ -113,7 +146,7 @@ for (const agent of ['local', 'native'] as const) {
     await withServerOn(agent, options, async server => {
       const count = 500;
       const client = await raw(server.port, get('/quick').repeat(count));
-      await client.untilThat(text => text.split('x-for: quick').length === count + 1, `${count} answers`);
+      await client.untilThat(text => text.split('\r\n0\r\n\r\n').length === count + 1, `${count} answers`);
       assert.is(parseAnswers(client.received()).length, count);
       client.socket.destroy();
     });
@@ -121,6 +154,39 @@ for (const agent of ['local', 'native'] as const) {
 
   // only Linux tells how much memory another process has
   if (process.platform === 'linux') {
+    pipelining('should not be read ahead of an answer that is read all the time', async () => {
+      await withServerOn(agent, options, async server => {
+        await ask(server.port, { path: '/quick' });
+        const before = rss(server);
+        const socket = connect(server.port, '127.0.0.1');
+        socket.on('error', () => {});
+        const size = 64 * MIB;
+        socket.write(get(`/long/${size}`));
+        const many = get('/quick').repeat(2000);
+        const send = (): void => {
+          while (socket.write(many));
+        };
+        socket.on('drain', send);
+        send();
+        let received = 0;
+        let most = 0;
+        const whole = new Promise<void>((done, fail) => {
+          socket.on('error', fail);
+          socket.on('close', () => fail(new Error(`closed after ${received} bytes`)));
+          socket.on('data', ({ length }) => {
+            received += length;
+            if (received % MIB < length) most = Math.max(most, rss(server) - before);
+            if (received > size) done();
+          });
+        });
+        await within(30_000, whole, 'the answer');
+        socket.destroy();
+        if (process.env['SHOW_MEMORY']) console.log(`+${(most / MIB).toFixed(1)} MiB`);
+        assert.ok(most < 192 * MIB, `grew by ${(most / MIB).toFixed(0)} MiB`);
+        assert.is((await ask(server.port, { path: '/quick' })).status, 200);
+      });
+    });
+
     pipelining('should cost no more than what is read of them, when nobody reads their answers', async () => {
       await withServerOn(agent, options, async server => {
         await ask(server.port, { path: '/quick' });
