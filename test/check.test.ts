@@ -172,7 +172,7 @@ checking('should warn of what keeps nothing from working', async () => {
     said.filter(line => !line.startsWith('checked')),
     [
       'warning: SERVER_MAXBODY: unknown variable, did you mean SERVER_MAX_BODY?',
-      'warning: noslate.json: functions[0].environments: 2615 bytes with those of all functions, and turfd may refuse more than 2500',
+      'warning: noslate.json: functions[0].environments: 2614 bytes with those of all functions, and turfd may refuse more than 2500',
       'ok',
     ],
   );
