@@ -12,7 +12,7 @@ import { createLog, type Log } from './log.ts';
 import { PROBE, probe } from './probe.ts';
 import { EMPTY_PROFILE, type Profile } from './profile.ts';
 import { loadProfile, readProfile } from './profile-load.ts';
-import { breakOff } from './respond.ts';
+import { cutOff } from './respond.ts';
 import { createRouter } from './router.ts';
 import { createGateway } from './server.ts';
 import { stampOf, watch } from './watch.ts';
@@ -92,7 +92,7 @@ async function main(): Promise<void> {
     // a client that would send its next request here must see the end before it does
     server.close();
     closeIdle();
-    for (const exchange of gateway.invocations.values()) if (exchange.res.headersSent) breakOff(exchange);
+    for (const exchange of gateway.invocations.values()) cutOff(exchange);
     // from Node 24 on V8 has loops that no thread can be got out of, and process.exit waits for all threads
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STUCK_MS);
     Promise.resolve(agent?.close()).then(() => {
