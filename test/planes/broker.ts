@@ -90,7 +90,7 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
     item.calls++;
     await undefined;
     item.calls--;
-    setImmediate(drain, item);
+    queueMicrotask(() => drain(item));
     throw planeError('worker has not connected yet');
   }
 
