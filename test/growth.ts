@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Server } from './helpers.ts';
 
 /** Memory that a process has, bytes. Only Linux tells of another one. */
-const rss = ({ pid }: Pick<Server, 'pid'>): number => {
+export const rss = ({ pid }: Pick<Server, 'pid'>): number => {
   const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
   return Number(line?.[1]) * 1024;
 };

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import * as assert from 'uvu/assert';
 import { startServerOn, withServerOn } from './agents.ts';
+import { rss } from './growth.ts';
 import { ask, eventually, get, raw, type Server, suite, within } from './helpers.ts';
 import { parseAnswers } from './http-answers.ts';
 
@@ -28,9 +28,6 @@ const FUNCTION = `
   };`;
 
 const options = { functions: { f: FUNCTION } };
-
-const rss = ({ pid }: Server): number =>
-  Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024;
 
 const accessLines = (server: Server) => server.lines().filter(({ message }) => message === 'request');
 
