@@ -191,7 +191,9 @@ async function expectService(container: Running): Promise<void> {
     assert.equal([refused.status, refused.headers['x-noslate-status']], [404, '400']);
     const trigger = await ask(port, { path: '/any/path?x=1', headers: { 'x-fc-request-id': 'trigger' } });
     assert.is(trigger.status, 200);
-    assert.match(await examine(), /^ {2}hello +1 workers of 1 reserved$/m);
+    const examined = await examine();
+    // a call may have found the reserved one not free yet, and another was started
+    assert.match(examined, /^ {2}hello +[12] workers of 1 reserved$/m, examined);
     // a worker's environment has no mark to find it by
     const planes = commands().filter(command => command.includes('_plane'));
     assert.is(planes.filter(command => command.includes('/code/warm/preload.js')).length, 2, planes.join('\n'));
