@@ -39,7 +39,7 @@ async function withGateway(
     gateway: Gateway,
     seen: (text: string) => Promise<void>,
     surroundings: Surroundings,
-    server: Server,
+    inside: { server: Server; untilClosed(): Promise<void> },
   ) => Promise<void>,
 ): Promise<void> {
   const folder = project({ f: FUNCTION }, {}, { f: SLOTS[name] ?? {} });
@@ -57,8 +57,18 @@ async function withGateway(
   await agent.setProfile(profile);
   setAgent(agent);
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
+  let connections = 0;
+  server.on('connection', socket => {
+    connections++;
+    socket.on('close', () => connections--);
+  });
+  // while a connection ends it has a timer
+  const untilClosed = (): Promise<void> => eventually('all connections to be closed', async () => connections === 0);
   try {
-    await body((server.address() as { port: number }).port, gateway, seen, surroundings, server);
+    await body((server.address() as { port: number }).port, gateway, seen, surroundings, {
+      server,
+      untilClosed,
+    });
   } finally {
     await agent.close();
     server.close();
@@ -71,13 +81,6 @@ function timers(): number {
   const list = (process as unknown as { getActiveResourcesInfo?: () => string[] }).getActiveResourcesInfo?.() ?? [];
   return list.filter(name => name === 'Timeout').length;
 }
-
-/** Resolves when the server has no connections: while one ends it has a timer. */
-const untilClosed = (server: Server): Promise<void> =>
-  eventually(
-    'all connections to be closed',
-    () => new Promise<boolean>(done => server.getConnections((_, count) => done(count === 0))),
-  );
 
 const head = (path: string, id: string, length: number): string =>
   `POST ${path} HTTP/1.1\r\nhost: a\r\nx-fc-request-id: ${id}\r\ncontent-length: ${length}\r\n\r\n`;
@@ -118,9 +121,9 @@ for (const agent of ['local', 'native'] as const) {
       // a half-closed connection is not a client that is gone until it has its answer
       if (how === 'end' && moment === 'after the end') continue;
       abort(`should leave nothing behind: ${moment} :: ${how}`, async () => {
-        await withGateway(agent, async (port, gateway, seen, { openCalls }, server) => {
+        await withGateway(agent, async (port, gateway, seen, { openCalls }, { untilClosed }) => {
           assert.is((await ask(port, { path: '/done' })).body.toString(), 'done');
-          await untilClosed(server);
+          await untilClosed();
           const before = timers();
           const id = `${moment} ${how}`;
           const client = await reach(port, id, seen);
@@ -131,7 +134,7 @@ for (const agent of ['local', 'native'] as const) {
           assert.is((await ask(port, { path: '/done' })).body.toString(), 'done');
           await eventually('no invocation in flight', async () => gateway.invocations.size === 0);
           await eventually('no call open on the plane', async () => (await openCalls()) === 0);
-          await untilClosed(server);
+          await untilClosed();
           assert.is(timers(), before, 'timers');
         });
       });
@@ -139,7 +142,7 @@ for (const agent of ['local', 'native'] as const) {
   }
 
   abort('should leave nothing behind of what is parsed when the connection has been found to be gone', async () => {
-    await withGateway(agent, async (port, gateway, seen, { openCalls }, server) => {
+    await withGateway(agent, async (port, gateway, seen, { openCalls }, { server }) => {
       assert.is((await ask(port, { path: '/done' })).body.toString(), 'done');
       // as if the first answer could not be written: with the body of the second request all that is due is called, in
       // the middle of one read
