@@ -219,7 +219,7 @@ export function serveConnections(server: Server, handler: Handler): Connections 
 
   return {
     closeIdle() {
-      for (const { socket, current } of connections.values()) if (current === undefined) socket.end();
+      for (const connection of connections.values()) if (connection.current === undefined) linger(connection);
     },
   };
 }
