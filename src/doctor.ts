@@ -71,6 +71,8 @@ async function noslate(config: Config, functions: readonly FunctionProfile[]): P
     ['turfd', ...(await listens({ path: turf }, turf, 'start it with this TURF_WORKDIR'))],
     ...(await Promise.all(sockets.map(socket => plane(socket, turf, noslateLogdir, open)))),
   ];
+  // whoever answers first must not be named first
+  open.sort((one, other) => sockets.indexOf(one.socket) - sockets.indexOf(other.socket));
   for (const kind of ['dp', 'cp']) {
     if (sockets.some(socket => socket.kind === kind)) continue;
     findings.push([kind, `none in ${folder}`, 'start one with this NOSLATED_WORKDIR']);
