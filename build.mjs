@@ -79,9 +79,14 @@ await make({ entryPoints: warm, outdir: 'dist/warm', minify: true });
 console.error(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
 
 // the commands, and what they have beside them
-await make({ entryPoints: ['src/desk/commands.ts'], outfile: 'dist/desk.js', minify: true });
+await make({
+  entryPoints: ['src/desk/commands.ts'],
+  outfile: 'dist/desk.js',
+  define: { CONSOLE_PAGE: JSON.stringify(await makePage()) },
+  minify: true,
+});
 // their licences ask for it where they are copied
-const bundled = ['yaml'].map(name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`);
+const bundled = ['preact', 'yaml'].map(name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`);
 writeFileSync('dist/desk.LICENSES.txt', bundled.join('\n'));
 rmSync('dist/conformance', { recursive: true, force: true });
 for (const name of ['function', 'express.cjs'])
@@ -122,6 +127,26 @@ if (isTest) {
   await build({ ...common, entryPoints: standIns, outdir: 'dist-test', outbase: 'test' });
   // or where there is one, of Noslate's dependencies
   await build({ ...common, entryPoints: standIns.slice(1), outdir: 'dist-test/container/tree', packages: 'external' });
+}
+
+/** The console's page: one text that loads nothing else. */
+async function makePage() {
+  const { outputFiles } = await build({
+    entryPoints: ['src/desk/view/console/page/main.tsx'],
+    outdir: 'dist',
+    bundle: true,
+    format: 'iife',
+    target: ['chrome109', 'firefox115', 'safari16'],
+    jsx: 'automatic',
+    jsxImportSource: 'preact',
+    minify: true,
+    write: false,
+    logLevel: 'warning',
+  });
+  const text = ending => outputFiles.find(({ path }) => path.endsWith(ending))?.text ?? '';
+  const head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">';
+  const icon = '<link rel="icon" href="data:,">';
+  return `<!doctype html><html lang="en"><head>${head}${icon}<title>noslate-fc</title><style>${text('.css')}</style></head><body><script>${text('.js')}</script></body></html>\n`;
 }
 
 /**
