@@ -82,7 +82,7 @@ console.error(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed
 await make({
   entryPoints: ['src/desk/commands.ts'],
   outfile: 'dist/desk.js',
-  define: { CONSOLE_PAGE: JSON.stringify(await makePage()) },
+  define: { CONSOLE_PAGE: JSON.stringify(await makePage()), VERSION: JSON.stringify(version) },
   minify: true,
 });
 // their licences ask for it where they are copied

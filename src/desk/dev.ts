@@ -1,9 +1,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { banner } from '../banner.ts';
 import { ConfigError } from '../errors.ts';
-import { loadProfile } from '../profile-load.ts';
 import { stampOf, watch } from '../watch.ts';
+import { aboutOf } from './about.ts';
 import { remarkText } from './deployment/remarks.ts';
 import { table, tableLines } from './deployment/table.ts';
 import { configFile, type DeploymentFile, deployment, findDeployment, winners } from './deployment.ts';
@@ -16,7 +15,13 @@ import type { FunctionOptions } from './fc/settings.ts';
 import { type Flags, helpText, readFlags } from './flags.ts';
 import { KEYS, listenForWords } from './keys.ts';
 import { refuse } from './refuse.ts';
+import { MOST_BODY } from './view/console/calls.ts';
+import { type Console, openConsole } from './view/console/server.ts';
 import { createReport, type Report } from './view/terminal.ts';
+import { type Ways, waysIn } from './ways.ts';
+
+/** The console's page, as built. */
+declare const CONSOLE_PAGE: string;
 
 /** What a shell says of a command that Ctrl-C has ended. */
 const EXIT_INTERRUPTED = 130;
@@ -36,7 +41,7 @@ export async function dev(args: readonly string[], server: string): Promise<void
     text => process.stdout.write(text),
   );
   const life = createLife(false);
-  const platform = createPlatform(settings, life);
+  const platform = createPlatform(settings, life, flags.console === 'off' ? 0 : MOST_BODY);
   life.on(report.event);
   const counts = countCalls(platform);
   warnOfSilence(platform, report);
@@ -44,15 +49,27 @@ export async function dev(args: readonly string[], server: string): Promise<void
   const endpoint = await openEndpoint(platform, flags.listen.host, flags.listen.port).catch(error =>
     refuse('dev', explain(error, flags), 1),
   );
+  const file = configFile(flags);
+  const ways = waysIn(file, endpoint.url, platform.settings);
+  const page = await openPage();
   process.on('exit', () => killAll(platform));
   if (found !== undefined) announceDeployment(found, flags, platform, report);
-  announce(platform, endpoint, flags, report);
-  const file = configFile(flags);
+  announce(platform, endpoint, page, ways, report);
   if (file !== undefined)
     watch(
       () => codeBelow(dirname(file)),
       () => replaceAll(platform),
     );
+
+  async function openPage(): Promise<Console | undefined> {
+    const { console: port } = flags;
+    if (port === 'off') return undefined;
+    const about = aboutOf(platform.settings, endpoint, ways, found);
+    const redeploy = (): void => replaceAll(platform);
+    return openConsole({ platform, port, about, page: CONSOLE_PAGE, redeploy }).catch(error =>
+      refuse('dev', [`--console: ${consoleProblem(error, port)}`], 1),
+    );
+  }
 
   let quitting = false;
   async function quit(): Promise<void> {
@@ -64,6 +81,7 @@ export async function dev(args: readonly string[], server: string): Promise<void
     report.note('quitting', { inFlight: waiting }, waiting > 0 ? `waits for ${waiting} in flight; Ctrl-C kills` : '');
     await platform.stop();
     endpoint.close();
+    page?.close();
     report.flush();
     const { requests, failed, instances } = counts;
     report.note(
@@ -155,37 +173,32 @@ function announceDeployment(
   );
 }
 
+/** Why the console cannot be had, and what to do. */
+function consoleProblem(error: NodeJS.ErrnoException, port: number): string {
+  const why = error.code === 'EADDRINUSE' ? `port ${port} is taken by another process` : error.message;
+  return `${why}: choose another, --console PORT, or leave it out, --console off`;
+}
+
 /** Says where FC can be reached, with lines that can be pasted as they are. */
-function announce({ settings }: Platform, { url }: Endpoint, flags: Flags, report: Report): void {
+function announce(
+  { settings }: Platform,
+  { url }: Endpoint,
+  page: Console | undefined,
+  { curls }: Ways,
+  report: Report,
+): void {
   const { flavour, name, memory, timeout, instanceConcurrency, maxInstances } = settings;
-  const invoke = `${url}${invokePath(settings)}`;
-  const file = configFile(flags);
   const text = [
     `FC ${flavour} with the function ${name}: ${memory} MB, timeout ${timeout} s, ${instanceConcurrency} request${instanceConcurrency === 1 ? '' : 's'} per instance, at most ${maxInstances} instance${maxInstances === 1 ? '' : 's'}`,
+    ...(page === undefined ? [] : [`console: ${page.url}`]),
     '',
-    ...(file === undefined ? [] : triggerLines(file, url)),
-    `  curl -d '{"amount":20}' ${invoke}   # InvokeFunction`,
+    ...curls.map(line => `  ${line}`),
     '',
     `${KEYS.map(({ key, word }) => `${key} ${word}`).join(', ')}`,
     '',
   ];
-  report.note('listening', { url, invoke, flavour, function: name }, text.join('\n'));
-}
-
-/** The ways in by HTTP, as the server itself would show them. */
-function triggerLines(file: string, url: string): string[] {
-  try {
-    const profile = loadProfile(file);
-    // events have a way in of their own, and x-fc-* headers of a client's do not get through
-    const routes = profile.routes.filter(({ event, fcFunction }) => event !== true && fcFunction === undefined);
-    if (routes.length === 0) return [`  curl ${url}/`];
-    return banner('', url, { ...profile, routes })
-      .split('\n')
-      .filter(line => line.startsWith('  curl'));
-  } catch {
-    // the container says what is wrong with it
-    return [`  curl ${url}/`];
-  }
+  const invoke = `${url}${invokePath(settings)}`;
+  report.note('listening', { url, invoke, console: page?.url, flavour, function: name }, text.join('\n'));
 }
 
 /** Does what a key or a line asks for. */

@@ -48,6 +48,12 @@ const address: Allowed<{ readonly host: string; readonly port: number }> = {
   expects: 'HOST:PORT, HOST or PORT',
 };
 
+/** A port, or none. */
+const consolePort: Allowed<number | 'off'> = {
+  parse: value => (value === 'off' ? 'off' : whole(0, 65535).parse(value)),
+  expects: 'a port from 0 to 65535, or off',
+};
+
 /** Of a flag that wins over the file of a deployment: FC's own default, or ours, comes last. */
 const deployed = (otherwise: number | string): { default: undefined; otherwise: string } => ({
   default: undefined,
@@ -158,6 +164,12 @@ const FLAGS = {
     default: { host: 'localhost', port: 8080 },
     otherwise: 'localhost:8080',
     meaning: 'where FC can be reached',
+  },
+  console: {
+    value: 'PORT|off',
+    ...consolePort,
+    default: 8081,
+    meaning: 'the page in the browser, on this machine alone; off leaves it out',
   },
   json: { ...on, meaning: 'print events as JSON lines, also on a terminal' },
   log: { value: 'on|off', ...oneOf('on', 'off'), default: 'on', meaning: 'print what the container prints' },

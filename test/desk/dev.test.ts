@@ -80,7 +80,7 @@ async function withCommand(
 }
 
 async function start(args: readonly string[], cwd: string): Promise<Command> {
-  const command = [...COMMAND, '--listen', '127.0.0.1:0', ...args];
+  const command = [...COMMAND, '--listen', '127.0.0.1:0', '--console', '0', ...args];
   const child = endWithUs(spawn(process.execPath, command, { stdio: 'pipe', cwd }));
   const { output, lines, line, exit } = observe(child);
   const listening = await line('listening', ({ event }) => event === 'listening');

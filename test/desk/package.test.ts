@@ -69,16 +69,17 @@ pack('should play FC for a function of the folder', async () => {
   const hello = { name: 'hello', runtime: 'nodejs', url: './hello', handler: 'index.handler', signature: '1' };
   write(join(folder, 'hello/index.js'), source);
   write(join(folder, 'noslate.json'), JSON.stringify({ functions: [hello] }));
-  const args = ['noslate-fc', 'dev', '--listen', '127.0.0.1:0'];
+  const args = ['noslate-fc', 'dev', '--listen', '127.0.0.1:0', '--console', '0'];
   const child = endWithUs(spawn('npx', args, { cwd: folder, env: ENVIRONMENT, stdio: 'pipe', detached: true }));
   const { line, lines, exit } = observe(child);
   const happens = (name: string, test: (event: LogLine) => boolean = () => true): Promise<LogLine> =>
     line(name, event => event['event'] === name && test(event));
   try {
-    const { url } = await happens('listening');
+    const { url, console: page } = await happens('listening');
     const { instance } = await happens('starting');
     const { at } = await happens('frozen');
     assert.is(await run('curl', ['-sS', `${url}/you`], folder), 'hello from /you');
+    assert.match(await run('curl', ['-sS', String(page)], folder), /^<!doctype html>.*<title>noslate-fc<\/title>/);
     await happens('thawed');
     await happens('frozen', event => Number(event['at']) > Number(at));
     const [answer] = lines().filter(({ event }) => event === 'answer');
@@ -106,7 +107,7 @@ pack('should write a project to begin with, and events to try it', async () => {
 
 pack('should hold the licences of what is bundled', () => {
   const bundled = readFileSync(join(folder, 'node_modules/noslate-fc/dist/desk.LICENSES.txt'), 'utf8');
-  assert.match(bundled, /^yaml\n\nCopyright Eemeli Aro/);
+  assert.match(bundled, /^preact\n\nThe MIT License.*\nyaml\n\nCopyright Eemeli Aro/s);
 });
 
 pack('should check itself for conformance, and another server', async () => {

@@ -167,7 +167,10 @@ export function fromClient(headers: HeaderPairs): HeaderPairs {
 const RESERVED = new Set(['connection', 'content-length', 'date', 'keep-alive', 'server', 'transfer-encoding']);
 
 /** True for a header that a function's response may not carry. @see FC contract §4.2 */
-export function isReserved({ flavour }: FunctionSettings, [name, value]: readonly [string, string]): boolean {
+export function isReserved(
+  { flavour }: Pick<FunctionSettings, 'flavour'>,
+  [name, value]: readonly [string, string],
+): boolean {
   const lower = name.toLowerCase();
   return (
     RESERVED.has(lower) ||
@@ -176,6 +179,17 @@ export function isReserved({ flavour }: FunctionSettings, [name, value]: readonl
     (lower === 'content-disposition' && /^\s*attachment/i.test(value))
   );
 }
+
+/** What node:http and every other server sends, and FC replaces without a word; and `x-fc-status`, which is for FC. */
+export const HARMLESS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'date',
+  'keep-alive',
+  'server',
+  'transfer-encoding',
+  'x-fc-status',
+]);
 
 /** Name and value pairs of node:http's flat list. */
 export function pairs(raw: readonly string[]): [string, string][] {

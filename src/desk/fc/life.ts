@@ -154,7 +154,8 @@ export type Tell = <K extends keyof Happenings>(event: K, fields: Happenings[K],
 export interface Life {
   readonly events: readonly LifeEvent[];
   readonly tell: Tell;
-  on(listener: (event: LifeEvent) => void): void;
+  /** Gives what takes the listener off. */
+  on(listener: (event: LifeEvent) => void): () => void;
   /** Resolves with the first event, earlier or later, that passes. Who waits sets the deadline. */
   until(test: (event: LifeEvent) => boolean): Promise<LifeEvent>;
 }
@@ -178,7 +179,10 @@ export function createLife(keep: boolean = true): Life {
       if (keep) events.push(entry);
       for (const listener of [...listeners]) listener(entry);
     },
-    on: listener => void listeners.add(listener),
+    on(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     until: test =>
       new Promise(done => {
         const check = (event: LifeEvent): void => {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { PassThrough, pipeline, type Readable, Transform } from 'node:stream';
 import { type FcError, platformError } from './answers.ts';
 import { ClientGone, type HttpCall } from './call.ts';
-import { commonHeaders, fromClient, type HeaderPairs, header, isReserved, pairs } from './headers.ts';
+import { commonHeaders, fromClient, HARMLESS, type HeaderPairs, header, isReserved, pairs } from './headers.ts';
 import { LIMITS, sizeOf, tooLarge } from './limits.ts';
 import type { FunctionSettings } from './settings.ts';
 
@@ -90,17 +90,6 @@ function cors(request: HeaderPairs, response: HeaderPairs): HeaderPairs {
     ['Access-Control-Expose-Headers', 'Date,X-Fc-Request-Id,X-Fc-Error-Type'],
   ];
 }
-
-/** What node:http and every other server sends, and FC replaces without a word; and `x-fc-status`, which is for FC. */
-const HARMLESS = new Set([
-  'connection',
-  'content-length',
-  'date',
-  'keep-alive',
-  'server',
-  'transfer-encoding',
-  'x-fc-status',
-]);
 
 /** Why FC does not pass an HTTP trigger's response on; undefined if it does. */
 export function objection(settings: FunctionSettings, response: IncomingMessage): FcError | undefined {

@@ -130,7 +130,10 @@ dev('should be served as it is deployed', async () => {
   const folder = temporary();
   await made(folder, '--name', 'shop');
   const child = endWithUs(
-    spawn(process.execPath, [SERVER_FILE, 'dev', '--listen', '127.0.0.1:0'], { cwd: folder, stdio: 'pipe' }),
+    spawn(process.execPath, [SERVER_FILE, 'dev', '--listen', '127.0.0.1:0', '--console', '0'], {
+      cwd: folder,
+      stdio: 'pipe',
+    }),
   );
   const { line, lines, exit } = observe(child);
   try {

@@ -189,7 +189,15 @@ export interface CallDetail {
 
 /** A stretch of a call's time. */
 export interface Part {
-  readonly name: 'queued' | 'instance start' | 'initializer' | 'thaw' | 'gateway' | 'function' | 'body';
+  readonly name:
+    | 'earlier attempts'
+    | 'queued'
+    | 'instance start'
+    | 'initializer'
+    | 'thaw'
+    | 'gateway'
+    | 'function'
+    | 'body';
   /** Since the call came. */
   readonly fromMs: number;
   readonly ms: number;
