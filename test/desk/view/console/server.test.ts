@@ -301,11 +301,12 @@ server('should do to instances what it is asked, and show their lines', async ()
     await act('thaw');
     await feed.until('it to thaw', batch => batch.phases.some(({ phase, at }) => phase === 'ready' && at > 0));
     await eventually('it to be thawed', async () => fc.instances()[0]?.frozen === false);
+    // it may have been frozen before it could print
+    await feed.until('its line', batch => batch.instances.some(one => one.lines === 1));
     await act('freeze');
     await eventually('it to be frozen', async () => fc.instances()[0]?.frozen === true);
     await feed.until('what it uses', batch => batch.instances.some(one => one.memory > 5 && one.cpuMs > 0));
     assert.ok(memory >= 0);
-    await feed.until('its line', batch => batch.instances.some(one => one.lines === 1));
     const { body: log } = await desk.json(`/api/instances/${id}/log`);
     assert.equal(
       log.rows.map((row: { text: string }) => row.text),
