@@ -126,7 +126,7 @@ export function createCalls({ initializer }: Pick<FunctionSettings, 'initializer
     Object.assign(row, { instance, queuedMs, isCold: row.isCold || isCold, wasFrozen, isDone: false });
     Object.assign(row, { firstByteMs: undefined, totalMs: undefined, status: undefined });
     Object.assign(row, { errorType: undefined, message: undefined });
-    entry.marks = { attempt: Math.max(marks.attempt, hundredth(at - row.at - queuedMs)), request: at - row.at };
+    entry.marks = { attempt: marks.attempt, request: at - row.at };
     const calls = open.get(instance) ?? new Set();
     open.set(instance, calls.add(entry));
   }

@@ -138,9 +138,17 @@ function billOf(
 
 const told = (times: Counted): Quantiles => ({ count: times.count, p50: times.at(0.5), p99: times.at(0.99) });
 
+/** An instance of the play. */
+interface Actor {
+  readyAt: number;
+  inFlight: number;
+  busyFrom: number;
+}
+
 /**
- * Plays calls again at another concurrency: each goes to an instance with a free slot, or waits for a new one. It takes as
- * long as it did, whatever shares its instance, and instances start as long as they did here on average.
+ * Plays calls again at another concurrency: each takes a free slot, or waits for the first that is free, while a new
+ * instance starts where those on their way are too few for all who wait. Calls take as long as they did, whatever shares
+ * their instance, and instances start as long as they did here on average.
  */
 function otherwise(
   settings: Priced,
@@ -151,45 +159,63 @@ function otherwise(
 ): Otherwise {
   const startMs = starts.count === 0 ? 0 : starts.ms / starts.count;
   const hookMs = starts.count === 0 ? 0 : starts.hookMs / starts.count;
-  /** Of each instance: when it is ready, and until when its calls take. */
-  const instanceFrom = (at: number): { readyAt: number; ends: number[]; busyFrom: number; busyUntil: number } => ({
-    readyAt: at,
-    ends: [],
-    busyFrom: at,
-    busyUntil: at,
-  });
-  const instances = Array.from({ length: ready }, () => instanceFrom(played[0]?.at ?? 0));
+  const actor = (readyAt: number): Actor => ({ readyAt, inFlight: 0, busyFrom: 0 });
+  const actors = Array.from({ length: ready }, () => actor(Number.NEGATIVE_INFINITY));
   const times = createQuantiles();
+  const queue: Played[] = [];
+  /** What frees a slot, by its moment: an instance that is ready, or the end of a call. */
+  const due: { readonly at: number; readonly by: Actor; readonly isEnd: boolean }[] = [];
   let billedMs = 0;
   let coldStarts = 0;
-  for (const { at, runMs } of played) {
-    for (const one of instances) one.ends = one.ends.filter(end => end > at);
-    const hasRoom = ({ ends }: { ends: number[] }): boolean => ends.length < instanceConcurrency;
-    // one that is ready, or else one that is on its way
-    const roomy = instances.filter(hasRoom);
-    let chosen = roomy.find(({ readyAt }) => readyAt <= at) ?? roomy[0];
-    if (chosen === undefined) {
-      chosen = instanceFrom(at + startMs);
-      instances.push(chosen);
-      billedMs += Math.ceil(hookMs);
-    }
-    const begun = Math.max(at, chosen.readyAt);
-    if (begun > at) coldStarts += 1;
-    const end = begun + runMs;
-    chosen.ends.push(end);
-    times.add(end - at);
-    if (begun > chosen.busyUntil) {
-      billedMs += Math.ceil(chosen.busyUntil - chosen.busyFrom);
-      chosen.busyFrom = begun;
-    }
-    chosen.busyUntil = Math.max(chosen.busyUntil, end);
+
+  function later(at: number, by: Actor, isEnd: boolean): void {
+    let i = due.length;
+    for (; i > 0; i--) if ((due[i - 1]?.at ?? 0) <= at) break;
+    due.splice(i, 0, { at, by, isEnd });
   }
-  for (const { busyFrom, busyUntil } of instances) billedMs += Math.ceil(busyUntil - busyFrom);
+
+  function run({ at, runMs }: Played, on: Actor, moment: number): void {
+    if (on.inFlight === 0) on.busyFrom = moment;
+    on.inFlight += 1;
+    if (on.readyAt > at) coldStarts += 1;
+    times.add(moment - at + runMs);
+    later(moment + runMs, on, true);
+  }
+
+  function free({ at, by, isEnd }: { at: number; by: Actor; isEnd: boolean }): void {
+    if (isEnd) by.inFlight -= 1;
+    while (by.inFlight < instanceConcurrency) {
+      const next = queue.shift();
+      if (next === undefined) break;
+      run(next, by, at);
+    }
+    if (isEnd && by.inFlight === 0) billedMs += Math.ceil(at - by.busyFrom);
+  }
+
+  for (const call of played) {
+    for (let next = due[0]; next !== undefined && next.at <= call.at; next = due[0]) {
+      due.shift();
+      free(next);
+    }
+    const roomy = actors.find(({ readyAt, inFlight }) => readyAt <= call.at && inFlight < instanceConcurrency);
+    if (queue.length === 0 && roomy !== undefined) {
+      run(call, roomy, call.at);
+      continue;
+    }
+    queue.push(call);
+    const onTheirWay = actors.filter(({ readyAt }) => readyAt > call.at).length;
+    if (queue.length <= onTheirWay * instanceConcurrency) continue;
+    const started = actor(call.at + startMs);
+    actors.push(started);
+    later(started.readyAt, started, false);
+    billedMs += Math.ceil(hookMs);
+  }
+  for (let next = due.shift(); next !== undefined; next = due.shift()) free(next);
   return {
     instanceConcurrency,
     isSet: instanceConcurrency === settings.instanceConcurrency,
     calls: played.length,
-    instances: instances.length,
+    instances: actors.length,
     coldStarts,
     p50: times.at(0.5),
     p99: times.at(0.99),

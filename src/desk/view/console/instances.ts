@@ -130,8 +130,10 @@ export function createInstances(
     } else if (is(event, 'stopping')) {
       entry.reason = event.reason;
       become(entry, at, 'stopping');
-    } else if (event.event === 'answer') row.served += 1;
-    else if (is(event, 'exited')) {
+    } else if (is(event, 'answer')) {
+      row.served += 1;
+      row.peakMemory = Math.max(row.peakMemory, event.memory ?? 0);
+    } else if (is(event, 'exited')) {
       const { code, signal, expected } = event;
       const how = code === undefined ? `by ${signal}` : `with code ${code}`;
       row.end = { at, expected, how, reason: entry.reason };
@@ -162,6 +164,8 @@ export function createInstances(
       const entry = entries.get(id);
       if (entry === undefined) return;
       changed.add(entry);
+      // of one that has ended nobody knows it
+      if (entry.row.pid === 0) refresh(entry);
       if (line === undefined) onEvent(entry, event);
       else addLine(entry, event, line);
     },
