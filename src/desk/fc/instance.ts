@@ -14,6 +14,8 @@ import { createStates, type State } from './state.ts';
 /** A server that listens on loopback only cannot be reached from FC; here it cannot at this address. */
 const HOST = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1';
 const PROBE_INTERVAL_MS = 10;
+/** From the last answer to the freeze. */
+const FREEZE_LAG_MS = 10;
 /** A process that ends has broken its connections some time before it is known to have ended; with its port closed, longer. */
 const EXIT_LAG_MS = 250;
 const CLOSED_EXIT_MS = 10_000;
@@ -234,6 +236,8 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       const { status, ms } = await callHook(settings, where, '/pre-freeze', request, settings.preFreeze.timeout);
       say('pre-freeze', { requestId: request, status, ms });
     }
+    // what it has printed for the call is on its way, and would come with the next one
+    await pause(FREEZE_LAG_MS);
     if (turn === mine && states.current === 'ready') freeze();
   }
 

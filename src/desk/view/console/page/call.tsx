@@ -9,36 +9,47 @@ import { bytes, duration, megabytes, shortId, timeOfDay } from './format.ts';
 import { desk, useDesk } from './live.ts';
 import { Log } from './log.tsx';
 import { reasonOf } from './now.tsx';
-import { go, linkTo, type Route } from './route.ts';
+import { go, linkTo } from './route.ts';
 import { nameOf } from './state.ts';
 
-const TABS = ['timing', 'request', 'response', 'log'] as const;
-type Tab = (typeof TABS)[number];
+/** What is shown of a call. */
+export const TABS = ['timing', 'request', 'response', 'log'] as const;
+export type Tab = (typeof TABS)[number];
 
 /** A call that is open. */
-export function Call({ id, route, close }: { id: string; route: Route; close: string }): JSX.Element {
+export function Call({
+  id,
+  tab,
+  choose,
+  close,
+}: {
+  id: string;
+  tab: Tab;
+  choose: (next: Tab) => void;
+  /** Where one goes who has seen enough; undefined where it stays. */
+  close: string | undefined;
+}): JSX.Element {
   const { detail, error } = useDetail(id);
   const heading = useRef<HTMLHeadingElement>(null);
   // who opens it by a key goes on reading here
-  useEffect(() => heading.current?.focus(), []);
+  useEffect(() => {
+    if (close !== undefined) heading.current?.focus();
+  }, []);
   useEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
-      if (event.key === 'Escape') go(close);
+      if (event.key === 'Escape' && close !== undefined && document.querySelector('dialog[open]') === null) go(close);
     };
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
   }, [close]);
-  const tab = TABS.find(one => one === route.params.get('tab')) ?? 'timing';
-  const choose = (next: Tab): void => {
-    const params = Object.fromEntries(route.params);
-    go(linkTo('calls', id, { ...params, tab: next === 'timing' ? '' : next }), false);
-  };
   return (
     <section class="open-call" aria-label="The call that is open">
       <header>
-        <a class="button" href={close}>
-          Close
-        </a>
+        {close === undefined ? undefined : (
+          <a class="button" href={close}>
+            Close
+          </a>
+        )}
         <h2 ref={heading} tabIndex={-1}>
           {detail === undefined ? id : nameOf(detail.call)}
         </h2>
@@ -173,7 +184,7 @@ function Panel({ tab, detail }: { tab: Tab; detail: CallDetail }): JSX.Element {
         <Waterfall parts={parts} total={call.totalMs} />
         {findings.length === 0 ? undefined : <h3>What FC will not like</h3>}
         {findings.map(finding => (
-          <FindingCard key={finding.id} finding={finding} />
+          <FindingCard key={finding.id} finding={finding} level="h4" />
         ))}
       </>
     );

@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { CallRow } from '../api.ts';
 import { Empty, Marks, Status } from './bits.tsx';
-import { Call } from './call.tsx';
+import { Call, TABS, type Tab } from './call.tsx';
 import { bytes, count, duration, plural, timeOfDay } from './format.ts';
 import { desk, useDesk } from './live.ts';
 import { go, linkTo, type Route } from './route.ts';
@@ -17,6 +17,20 @@ const STATUSES: readonly (readonly [Filter['status'], string])[] = [
   ['failed', 'failed'],
   ['running', 'running'],
 ];
+/** Whoever comes here by a key for the filter is to find himself in it. */
+const wanted = { isFilter: false };
+
+/** Goes to the filter, wherever one is. */
+export function goToFilter(): void {
+  const input = document.getElementById('filter');
+  if (input !== null) {
+    input.focus();
+    return;
+  }
+  wanted.isFilter = true;
+  go(linkTo('calls'));
+}
+
 /** Rows that are there besides those that are seen. */
 const AROUND = 8;
 
@@ -67,22 +81,34 @@ export function Calls({ route }: { route: Route }): JSX.Element {
           <Rows rows={rows} open={route.id} filter={filter} />
         )}
       </div>
-      {route.id === undefined ? undefined : (
-        <Call key={route.id} id={route.id} route={route} close={linkTo('calls', undefined, paramsOf(filter))} />
-      )}
+      {route.id === undefined ? undefined : <OpenCall key={route.id} id={route.id} route={route} filter={filter} />}
     </div>
   );
+}
+
+/** The tab is in the address, too. */
+function OpenCall({ id, route, filter }: { id: string; route: Route; filter: Filter }): JSX.Element {
+  const tab = TABS.find(one => one === route.params.get('tab')) ?? 'timing';
+  const choose = (next: Tab): void =>
+    go(linkTo('calls', id, { ...paramsOf(filter), tab: next === 'timing' ? '' : next }), false);
+  return <Call id={id} tab={tab} choose={choose} close={linkTo('calls', undefined, paramsOf(filter))} />;
 }
 
 function Filters({ filter, id, found }: { filter: Filter; id: string | undefined; found: number }): JSX.Element {
   const { calls, about } = useDesk();
   const set = (what: Partial<Filter>): void => go(linkTo('calls', id, paramsOf({ ...filter, ...what })), false);
+  const input = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => {
+    if (wanted.isFilter) input.current?.focus();
+    wanted.isFilter = false;
+  }, []);
   const names = new Set([...(about?.functions ?? []), filter.function].filter(name => name !== ''));
   return (
     <search class="toolbar">
       <input
         type="search"
         id="filter"
+        ref={input}
         aria-label="Text in path, function or id"
         placeholder="path, function or id"
         value={filter.text}

@@ -39,22 +39,23 @@ export function Contract(): JSX.Element {
     <ul class="findings">
       {rows.map(finding => (
         <li key={finding.id}>
-          <FindingCard finding={finding} />
+          <FindingCard finding={finding} level="h2" />
         </li>
       ))}
     </ul>
   );
 }
 
-/** One of them. */
-export function FindingCard({ finding }: { finding: Finding }): JSX.Element {
+/** One of them, headed as the place where it stands has it. */
+export function FindingCard({ finding, level }: { finding: Finding; level: 'h2' | 'h4' }): JSX.Element {
+  const Heading = level;
   const { severity, title, detail, contract, mend, count, call, at } = finding;
   return (
     <article class={`finding ${severity}`}>
-      <h3>
+      <Heading>
         <span class="severity">{severity}</span>
         {title}
-      </h3>
+      </Heading>
       <p class="detail">{detail}</p>
       <blockquote>{contract}</blockquote>
       <p>{mend}</p>

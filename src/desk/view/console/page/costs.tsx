@@ -1,4 +1,4 @@
-import type { JSX } from 'preact';
+import type { ComponentChildren, JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Costs as AllCosts } from '../api.ts';
 import { Empty, Problem, useAsked, usePolling } from './bits.tsx';
@@ -45,6 +45,14 @@ const Figure = ({ name, value, more }: { name: string; value: string; more: stri
       <span>{more}</span>
     </dd>
   </div>
+);
+
+/** A table that is wider than a narrow page. */
+const Scroll = ({ name, children }: { name: string; children: ComponentChildren }): JSX.Element => (
+  // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
+  <section class="scroll" tabIndex={0} aria-label={name}>
+    {children}
+  </section>
 );
 
 /** What instances did with their time. */
@@ -94,7 +102,7 @@ function Bill({ costs }: { costs: AllCosts }): JSX.Element {
   return (
     <section>
       <h2>What FC bills</h2>
-      <div class="scroll" tabIndex={-1}>
+      <Scroll name="Bill">
         <table>
           <thead>
             <tr>
@@ -113,7 +121,7 @@ function Bill({ costs }: { costs: AllCosts }): JSX.Element {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       <p class="note">
         Time in which an instance has at least one call, each stretch rounded up to a millisecond, and its hooks. Prices
         differ by region and plan, so none is made up here.
@@ -127,7 +135,7 @@ function Others({ costs: { others } }: { costs: AllCosts }): JSX.Element {
   return (
     <section>
       <h2>The same calls at another instanceConcurrency</h2>
-      <div class="scroll" tabIndex={-1}>
+      <Scroll name="Other concurrencies">
         <table>
           <thead>
             <tr>
@@ -154,7 +162,7 @@ function Others({ costs: { others } }: { costs: AllCosts }): JSX.Element {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       <p class="note">
         {`Played with the last ${plural(calls, 'call')}, if each had taken as long as it did whatever shares its instance.`}
       </p>

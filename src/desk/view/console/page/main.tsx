@@ -1,7 +1,7 @@
 import { type JSX, render } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { Copy } from './bits.tsx';
-import { Calls } from './calls.tsx';
+import { Calls, goToFilter } from './calls.tsx';
 import { Contract } from './contract.tsx';
 import { Costs } from './costs.tsx';
 import { duration } from './format.ts';
@@ -62,13 +62,12 @@ function App(): JSX.Element {
       else if (event.key === '?') help.current?.showModal();
       else if (event.key === '/') {
         event.preventDefault();
-        if (view !== 'calls') go(linkTo('calls'));
-        requestAnimationFrame(() => document.getElementById('filter')?.focus());
+        goToFilter();
       }
     };
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
-  }, [view]);
+  }, []);
   return (
     <>
       <button type="button" class="skip" onClick={() => main.current?.focus()}>

@@ -3,7 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { CallDetail, Sending, Timer } from '../api.ts';
 import { Problem, useAsked } from './bits.tsx';
 import { decode, textOf } from './body.tsx';
-import { Call } from './call.tsx';
+import { Call, type Tab } from './call.tsx';
 import { getCall, replay, send } from './client.ts';
 import { timeOfDay } from './format.ts';
 import { desk, useDesk } from './live.ts';
@@ -58,6 +58,7 @@ export function Send({ route }: { route: Route }): JSX.Element {
   const { about } = useDesk();
   const [, update] = useState(0);
   const [last, setLast] = useState<string>();
+  const [tab, setTab] = useState<Tab>('timing');
   const { error, ask } = useAsked();
   const change = (what: Partial<Draft>): void => {
     Object.assign(draft, what);
@@ -147,7 +148,7 @@ export function Send({ route }: { route: Route }): JSX.Element {
         {last === undefined ? (
           <p class="note">What comes of it is shown here.</p>
         ) : (
-          <Call key={last} id={last} route={{ ...route, view: 'calls' }} close={linkTo('calls')} />
+          <Call key={last} id={last} tab={tab} choose={setTab} close={undefined} />
         )}
       </div>
     </div>
@@ -269,7 +270,7 @@ function Timers({ timers, fired }: { timers: readonly Timer[]; fired: (id: strin
   const chosen = new Date(at);
   return (
     <section class="timers">
-      <h3>Timers of the deployment</h3>
+      <h2>Timers of the deployment</h2>
       <ul>
         {timers.map(timer => (
           <li key={timer.name}>
@@ -298,7 +299,7 @@ function Sent(): JSX.Element | null {
   if (sent.length === 0) return null;
   return (
     <section>
-      <h3>Sent from here</h3>
+      <h2>Sent from here</h2>
       <ul class="sent">
         {sent.map(({ id, text, at }) => (
           <li key={id}>

@@ -1,0 +1,13 @@
+declare module 'autocannon' {
+  /** What a load has come to, as far as tests ask. */
+  interface Result {
+    readonly requests: { readonly sent: number };
+    readonly non2xx: number;
+    readonly errors: number;
+  }
+  export default function autocannon(options: {
+    readonly url: string;
+    readonly connections: number;
+    readonly amount: number;
+  }): Promise<Result>;
+}
