@@ -1,6 +1,6 @@
 import { Server } from 'node:net';
 import * as assert from 'uvu/assert';
-import { suite, temporary, within, write } from '../../helpers.ts';
+import { eventually, suite, temporary, within, write } from '../../helpers.ts';
 import { envelope, eventsOf, type Order, type StandIn, seen, standIn, told, whole, withFc } from './stand-in.ts';
 
 const start = suite('platform: start');
@@ -121,6 +121,7 @@ initialize('should be called once, before all calls that have come meanwhile', a
       [200, 200, 200],
     );
     await whole(fc.invoke());
+    await eventually('the last one told', async () => told(fc, 'request').length === 5);
     const requests = told(fc, 'request').map(({ method, url, bytes }) => `${method} ${url} ${bytes}`);
     assert.equal(requests, ['POST /initialize 0', ...Array(4).fill('POST /invoke 0')]);
     assert.equal(

@@ -131,8 +131,8 @@ export async function openConsole({ platform, port, about, page, redeploy }: Con
       const given = await handle(groups.filter(group => group !== undefined).map(decoded), req, res);
       if (!res.headersSent) sendJson(res, 200, given ?? {});
     } catch (error) {
-      // what is left of a body is not read
-      if (!req.complete) res.setHeader('connection', 'close');
+      // a connection that is closed with bytes unread is reset, and its peer may lose the answer
+      req.resume();
       if (error instanceof Refused) sendJson(res, error.status, { error: error.message });
       else sendJson(res, 500, { error: `a fault of the console: ${(error as Error).stack}` });
     }

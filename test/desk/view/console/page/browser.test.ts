@@ -203,8 +203,8 @@ page('should show a cold start, a freeze and a thaw, and add up to what curl mea
     const total = values.pop() ?? 0;
     const sum = values.reduce((all, value) => all + value, 0);
     assert.ok(Math.abs(sum - total) <= 0.6 * values.length, `${sum} is ${total}`);
-    // curl has the connection on top, and what it takes to start and to end
-    assert.ok(total <= measured + 1 && total > measured * 0.5, `${total} of ${measured}`);
+    // curl has the connection on top; whoever of the two is told first of the end is the machine's choice
+    assert.ok(total <= measured * 1.1 + 5 && total > measured * 0.5, `${total} of ${measured}`);
 
     await curl(`${desk.url}/hello`);
     await opened.goto(`${desk.console}/#/calls`);
