@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
+import { now } from '../clock.ts';
 import { ConfigError } from '../errors.ts';
 import { stampOf, watch } from '../watch.ts';
 import { aboutOf } from './about.ts';
@@ -17,6 +18,7 @@ import { KEYS, listenForWords } from './keys.ts';
 import { refuse } from './refuse.ts';
 import { MOST_BODY } from './view/console/calls.ts';
 import { type Console, openConsole } from './view/console/server.ts';
+import { createScreen, createStatus } from './view/status.ts';
 import { createReport, type Report } from './view/terminal.ts';
 import { type Ways, waysIn } from './ways.ts';
 
@@ -25,6 +27,8 @@ declare const CONSOLE_PAGE: string;
 
 /** What a shell says of a command that Ctrl-C has ended. */
 const EXIT_INTERRUPTED = 130;
+/** So often the last line is drawn anew at least. */
+const STATUS_MS = 1000;
 /** A server that has not opened its port by then deserves a word; FC itself waits much longer. */
 const PATIENCE_MS = 5000;
 
@@ -36,13 +40,31 @@ const PATIENCE_MS = 5000;
 export async function dev(args: readonly string[], server: string): Promise<void> {
   const { flags, file: found, settings } = configure(args, server);
   const isTerminal = process.stdout.isTTY === true;
+  const json = flags.json === true || !isTerminal;
+  const started = now();
+  const status = createStatus();
+  const print = (text: string): boolean => process.stdout.write(text);
+  const screen = createScreen(
+    print,
+    () => process.stdout.columns,
+    () => status.text(now() - started),
+  );
   const report = createReport(
-    { json: flags.json === true || !isTerminal, colour: !process.env['NO_COLOR'], log: flags.log === 'on' },
-    text => process.stdout.write(text),
+    { json, colour: !process.env['NO_COLOR'], log: flags.log === 'on' },
+    json ? print : screen.write,
   );
   const life = createLife(false);
   const platform = createPlatform(settings, life, flags.console === 'off' ? 0 : MOST_BODY);
   life.on(report.event);
+  if (!json) {
+    life.on(event => {
+      status.event(event);
+      screen.changed();
+    });
+    // a minute goes by without events, too
+    setInterval(screen.changed, STATUS_MS).unref();
+    process.stdout.on('resize', screen.changed);
+  }
   const counts = countCalls(platform);
   warnOfSilence(platform, report);
 
@@ -83,6 +105,7 @@ export async function dev(args: readonly string[], server: string): Promise<void
     endpoint.close();
     page?.close();
     report.flush();
+    screen.end();
     const { requests, failed, instances } = counts;
     report.note(
       'quit',

@@ -56,7 +56,7 @@ export function invokeEvent(
         one.end(499);
         throw known;
       }
-      one.end(known.status, known.code, error);
+      one.end(known.status, known.code, error, known.message);
       return errorAnswer(settings, known, requestId, instance.id);
     }
   });

@@ -36,8 +36,8 @@ export interface Invocation<I extends Invoked = Invoked> {
   timedOut(): boolean;
   /** The caller wants no more of it. */
   leave(): void;
-  /** Ends it, once. `cause` is for who looks at the platform, not for the caller. */
-  end(status: number, errorType?: string, cause?: unknown): void;
+  /** Ends it, once. `cause` and `message`, of an error of FC's, are for who looks at the platform, too. */
+  end(status: number, errorType?: string, cause?: unknown, message?: string): void;
   /** What it has printed, as a header; of an HTTP trigger's, which goes on, until its head. @see FC contract §5 */
   logResult(logType: CallOptions['logType']): Promise<HeaderPairs>;
   /**
@@ -107,7 +107,7 @@ export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell
       return response;
     };
 
-    const end: Invocation['end'] = (status, errorType, cause) => {
+    const end: Invocation['end'] = (status, errorType, cause, message) => {
       if (ended) return;
       ended = true;
       clearTimeout(timer);
@@ -126,6 +126,7 @@ export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell
         bytesOut: record.responseBody.bytes,
         errorType,
         cause: cause === undefined ? undefined : String(cause),
+        ...(message !== undefined && { message }),
       };
       tell('answer', told, moment);
       slots.release(instance, requestId);

@@ -45,7 +45,7 @@ export function requestTrigger(
       return { ...answer, headers: [...answer.headers, ...(await one.logResult(asked.logType))] };
     } catch (error) {
       if (error instanceof FcError) {
-        one.end(error.status, error.code);
+        one.end(error.status, error.code, undefined, error.message);
         return errorAnswer(settings, error, requestId, instance.id);
       }
       const failed = error instanceof ClientGone ? error : await one.broken('http').catch(gone => gone);
@@ -54,7 +54,7 @@ export function requestTrigger(
         throw failed;
       }
       const again = attempt === 'first' && !one.timedOut() && body === undefined && REPEATABLE.includes(method);
-      one.end(failed.status, failed.code, error);
+      one.end(failed.status, failed.code, error, failed.message);
       if (!again) return errorAnswer(settings, failed, requestId, instance.id);
       tell('retry', { requestId, method });
       return requestTrigger(settings, invoke, tell, call, asked, undefined, 'second');

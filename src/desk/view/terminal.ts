@@ -1,4 +1,6 @@
-import type { LifeEvent } from '../fc/life.ts';
+import { is, type LifeEvent } from '../fc/life.ts';
+import { type Line, readLine } from './line.ts';
+import { answerWords, BOLD, DIM, duration, eventWords, type Paint, RED, verdict, YELLOW } from './words.ts';
 
 /** Above so many of a kind in a window, the next ones are counted instead of printed. */
 const CALM = 20;
@@ -6,6 +8,8 @@ const WINDOW_MS = 1000;
 
 /** What an instance is shown by: FC's ids are long. */
 const ID_CHARS = 10;
+/** Before the words of a line: its time, and the instance. */
+const INDENT = ' '.repeat(9 + 2 + ID_CHARS + 2);
 
 /** Prints what happens. */
 export interface Report {
@@ -42,39 +46,57 @@ function jsonReport({ log }: ReportOptions, write: (text: string) => void): Repo
 
 /** What came so often that it is only counted. */
 interface Tally {
-  statuses: Map<string, number>;
-  times: number[];
-  freezes: number;
+  readonly statuses: Map<string, number>;
+  readonly times: number[];
   lines: number;
 }
 
-const empty = (): Tally => ({ statuses: new Map(), times: [], freezes: 0, lines: 0 });
+const empty = (): Tally => ({ statuses: new Map(), times: [], lines: 0 });
 
 /**
- * One line per event. Under load the calls of a second, their freezes and thaws, and their lines of the log are
- * summed up in one.
+ * One line per call, and one for each thing that happens to an instance. Under load the calls of a second that went well,
+ * and lines that complain of nothing, are summed up in one. What failed, warns or is an error is printed; only where the
+ * very same comes again and again, it is said how often.
  */
 function textReport({ colour, log }: ReportOptions, write: (text: string) => void): Report {
-  const paint = (codes: string, text: string): string => (colour ? `\x1b[${codes}m${text}\x1b[0m` : text);
+  const paint: Paint = (codes, text) => (colour ? `\x1b[${codes}m${text}\x1b[0m` : text);
   /** What calls have been asked for, until they are answered. */
   const asked = new Map<string, LifeEvent>();
+  /** Calls that instances have now. */
+  const inFlight = new Map<string, number>();
+  /** Those that somebody has thawed: their next freeze is no ordinary one. */
+  const awake = new Set<string>();
   let due: NodeJS.Timeout | undefined;
   let tally = empty();
   let seen = { calls: 0, lines: 0 };
   let busy = { calls: false, lines: false };
+  /** Complaints of this window, by their words. */
+  let complaints = new Map<string, number>();
   let lastAt = 0;
 
   function line(at: number, instance: string | undefined, words: string): void {
     const seconds = `${(at / 1000).toFixed(2)} s`.padStart(9);
     const id = (instance ?? '').slice(0, ID_CHARS).padEnd(ID_CHARS);
-    write(`${paint('2', `${seconds}  ${id}`)}  ${words}\n`);
+    write(`${paint(DIM, `${seconds}  ${id}`)}  ${words.split('\n').join(`\n${INDENT}`)}\n`);
   }
+
+  const begin = (): void => {
+    if (due === undefined) due = setTimeout(turn, WINDOW_MS).unref();
+  };
 
   /** Counts one of a kind; true if it is one too many to be printed. */
   function isTooMany(kind: 'calls' | 'lines'): boolean {
-    if (due === undefined) due = setTimeout(turn, WINDOW_MS).unref();
+    begin();
     seen[kind] += 1;
     return busy[kind] || seen[kind] > CALM;
+  }
+
+  /** @param words - what it says, without what differs from one to the next. */
+  function complain(at: number, instance: string | undefined, words: string, text: string): void {
+    begin();
+    const count = (complaints.get(words) ?? 0) + 1;
+    complaints.set(words, count);
+    if (count <= CALM) line(at, instance, text);
   }
 
   /** The window is over. Where it was busy, the next one is, too, until it turns out not to be. */
@@ -83,17 +105,66 @@ function textReport({ colour, log }: ReportOptions, write: (text: string) => voi
     summarize();
     busy = { calls: seen.calls > CALM, lines: seen.lines > CALM };
     seen = { calls: 0, lines: 0 };
-    if (busy.calls || busy.lines) due = setTimeout(turn, WINDOW_MS).unref();
+    if (busy.calls || busy.lines) begin();
   }
 
   function summarize(): void {
+    for (const [words, count] of complaints) {
+      if (count > CALM) line(lastAt, undefined, paint(RED, `${count - CALM} more of: ${words.split('\n', 1)}`));
+    }
+    complaints = new Map();
     const words = summary(tally);
     tally = empty();
-    if (words !== '') line(lastAt, undefined, paint('1', words));
+    if (words !== '') line(lastAt, undefined, paint(BOLD, words));
+  }
+
+  function answer(entry: LifeEvent): void {
+    const { at, instance, requestId = '' } = entry;
+    const request = asked.get(requestId);
+    asked.delete(requestId);
+    if (instance !== undefined) inFlight.set(instance, Math.max(0, (inFlight.get(instance) ?? 0) - 1));
+    const told = { ...request, ...entry };
+    if (verdict(told) === 'failed') {
+      // neither its id nor its time makes it another one
+      const same = answerWords({ ...told, totalMs: undefined, ms: undefined, requestId: '' }, (_, text) => text).trim();
+      complain(at, instance, same, answerWords(told, paint));
+      return;
+    }
+    if (!isTooMany('calls')) {
+      line(at, instance, answerWords(told, paint));
+      return;
+    }
+    const status = String(entry['status']);
+    tally.statuses.set(status, (tally.statuses.get(status) ?? 0) + 1);
+    const time = entry['totalMs'] ?? entry['ms'];
+    if (typeof time === 'number') tally.times.push(time);
+  }
+
+  function printed(at: number, instance: string | undefined, { level, from, text }: Line): void {
+    // FC's own line has said it
+    if (from === 'request') return;
+    if (level === 'info') {
+      if (isTooMany('lines')) tally.lines += 1;
+      else line(at, instance, paint(DIM, `| ${text}`));
+      return;
+    }
+    const [first = '', ...rest] = text.split('\n');
+    const head = paint(level === 'error' ? RED : YELLOW, from === 'server' ? `${level}: ${first}` : `| ${first}`);
+    complain(at, instance, text, [head, ...rest].join('\n'));
+  }
+
+  /** Whether a freeze or a thaw is no ordinary one, around a call. */
+  function isByHand(instance: string, isThaw: boolean): boolean {
+    const isIdle = (inFlight.get(instance) ?? 0) === 0;
+    if (isThaw) {
+      if (isIdle) awake.add(instance);
+      return isIdle;
+    }
+    return awake.delete(instance) || !isIdle;
   }
 
   function event(entry: LifeEvent): void {
-    const { at, instance, requestId = '' } = entry;
+    const { at, instance = '', requestId = '' } = entry;
     lastAt = at;
     switch (entry.event) {
       case 'call':
@@ -101,35 +172,29 @@ function textReport({ colour, log }: ReportOptions, write: (text: string) => voi
         return;
       case 'request':
         asked.set(requestId, entry);
+        inFlight.set(instance, (inFlight.get(instance) ?? 0) + 1);
+        awake.delete(instance);
         return;
-      case 'answer': {
-        const request = asked.get(requestId);
-        asked.delete(requestId);
-        if (!isTooMany('calls')) {
-          line(at, instance, answerWords({ ...request, ...entry }, paint));
-          return;
-        }
-        const status = String(entry['status']);
-        tally.statuses.set(status, (tally.statuses.get(status) ?? 0) + 1);
-        if (typeof entry['ms'] === 'number') tally.times.push(entry['ms']);
+      case 'answer':
+        answer(entry);
         return;
-      }
       case 'frozen':
       case 'thawed':
+        if (isByHand(instance, entry.event === 'thawed')) line(at, instance, eventWords(entry, paint));
+        return;
       case 'pre-freeze':
-        if (!busy.calls && seen.calls <= CALM) line(at, instance, words(entry, paint));
-        else if (entry.event === 'frozen') tally.freezes += 1;
+        if (Number(entry['status']) < 200 || Number(entry['status']) > 299)
+          line(at, instance, eventWords(entry, paint));
         return;
-      case 'log': {
-        const text = log ? logWords(String(entry['line'])) : undefined;
-        if (text === undefined) return;
-        if (isTooMany('lines')) tally.lines += 1;
-        else line(at, instance, paint('2', text));
+      case 'log':
+        if (log && is(entry, 'log')) printed(at, instance, readLine(entry.stream, entry.line));
         return;
-      }
-      default:
-        line(at, instance, words(entry, paint));
+      case 'exited':
+        inFlight.delete(instance);
+        awake.delete(instance);
+        break;
     }
+    line(at, entry.instance, eventWords(entry, paint));
   }
 
   return {
@@ -141,8 +206,8 @@ function textReport({ colour, log }: ReportOptions, write: (text: string) => voi
   };
 }
 
-/** `1234 requests, 1230 × 200, 4 × 504, p50 2 ms`; empty when there was nothing. */
-function summary({ statuses, times, freezes, lines }: Tally): string {
+/** `1234 requests, 1230 × 200, 4 × 404, p50 2 ms`; empty when there was nothing. */
+function summary({ statuses, times, lines }: Tally): string {
   const counts = [...statuses].sort(([, a], [, b]) => b - a);
   const total = counts.reduce((sum, [, count]) => sum + count, 0);
   times.sort((a, b) => a - b);
@@ -150,108 +215,6 @@ function summary({ statuses, times, freezes, lines }: Tally): string {
   return [
     ...(total > 0 ? [`${total} requests`, ...counts.map(([status, count]) => `${count} × ${status}`)] : []),
     ...(times.length > 0 ? [`p50 ${percentile(0.5)}`, `p99 ${percentile(0.99)}`] : []),
-    ...(freezes > 0 ? [`frozen ${freezes} times`] : []),
     ...(lines > 0 ? [`${lines} lines of log`] : []),
   ].join(', ');
-}
-
-type Paint = (codes: string, text: string) => string;
-
-const GREEN = '32';
-const YELLOW = '33';
-const RED = '31';
-const BLUE = '34';
-const DIM = '2';
-
-/** `POST /echo → 200 in 3 ms  1-6b04…` */
-function answerWords(answer: Readonly<Record<string, unknown>>, paint: Paint): string {
-  const { kind, method, path, status, ms, errorType, message, cause, ended, requestId } = answer;
-  const what =
-    kind === 'event'
-      ? `invoke ${answer['bytes']} bytes`
-      : `${kind === 'websocket' ? 'WebSocket' : (method ?? '')} ${path ?? ''}`.trim() || 'request';
-  const code = Number(status);
-  const good = code < 400 && errorType === undefined;
-  const result = code === 499 ? 'client gone' : [status, errorType].filter(Boolean).join(' ');
-  const details = [
-    ...(typeof ms === 'number' ? [`in ${duration(ms)}`] : []),
-    ...(ended === undefined ? [] : [`ended by ${ended}`]),
-    ...(message === undefined && cause === undefined ? [] : [`(${String(message ?? cause).split('\n')[0]})`]),
-  ];
-  const painted = paint(good ? GREEN : code < 500 && errorType === undefined ? YELLOW : RED, result);
-  return [`${what} →`, painted, ...details, '', paint(DIM, String(requestId))].join(' ');
-}
-
-/** What a person reads of an event. */
-function words(event: LifeEvent, paint: Paint): string {
-  const { ms, status, port } = event;
-  const time = duration(Number(ms));
-  const hook = `in ${time}: ${Number(status) === 0 ? 'no answer' : status}`;
-  switch (event.event) {
-    case 'starting':
-      return `starting ${String(event['command']).replace(process.execPath, 'node')}`;
-    case 'accepting':
-      return `accepting on ${port} after ${time}`;
-    case 'initialized':
-      return paint(GREEN, `initialized ${hook}`);
-    case 'initialize failed':
-      return paint(RED, `initialize failed ${hook}`);
-    case 'ready':
-      return `ready after ${time}`;
-    case 'frozen':
-      return paint(BLUE, 'frozen');
-    case 'thawed':
-      return `thawed after ${time}`;
-    case 'pre-freeze':
-    case 'pre-stop':
-      return `${event.event} ${hook}`;
-    case 'scaled':
-      return `scaled to ${event['instances']} instance${event['instances'] === 1 ? '' : 's'}`;
-    case 'stopping':
-      return `stopping: ${event['reason']}`;
-    case 'exited': {
-      const how = event['code'] === undefined ? `by ${event['signal']}` : `with code ${event['code']}`;
-      return event['expected'] ? `exited ${how}` : paint(RED, `exited ${how} (unexpected)`);
-    }
-    case 'healthy':
-      return paint(GREEN, 'healthy again');
-    case 'unhealthy':
-      return paint(RED, 'unhealthy');
-    case 'retry':
-      return event['count'] === undefined
-        ? `${event['method']} is made again on another connection  ${paint(DIM, String(event.requestId))}`
-        : `asynchronous call, retry ${event['count']}  ${paint(DIM, String(event.requestId))}`;
-    case 'expired':
-      return paint(RED, `asynchronous call is too old for retry ${event['count']}`);
-    default:
-      return event.event;
-  }
-}
-
-/**
- * A container's line. A JSON log, as noslate-fc writes, is shown as its message and fields; its lines of requests
- * that went well say nothing that FC's own have not.
- */
-function logWords(line: string): string | undefined {
-  const entry = jsonObject(line);
-  if (typeof entry?.['message'] !== 'string') return `| ${line}`;
-  const { time: _time, level, message, ...fields } = entry;
-  if (message === 'request' && fields['outcome'] === 'ok') return undefined;
-  const rest = Object.entries(fields).map(([name, value]) => `${name}=${plain(value)}`);
-  return ['|', ...(level === 'info' || level === undefined ? [] : [`${level}:`]), message, ...rest].join(' ');
-}
-
-function jsonObject(line: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = line.startsWith('{') ? JSON.parse(line) : undefined;
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-const plain = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value));
-
-function duration(ms: number): string {
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }

@@ -46,6 +46,7 @@ freezing('should stand still between calls, with its children, and go on with th
     assert.is(tree(instance?.pid ?? 0).length, 2);
     await ask(instance?.port ?? 0, { headers: { do: '{"release":"a"}' } });
     await call;
+    await happens(fc, 'frozen');
     assert.ok(instance?.frozen);
     const before = [count(ticks), count(`${ticks}.child`)];
     await elapse(200);
@@ -62,7 +63,7 @@ freezing('should stand still between calls, with its children, and go on with th
 freezing('should happen before the first call of an instance that nobody waits for', async () => {
   await withFc({}, async fc => {
     await fc.scale(1);
-    assert.ok(fc.instances()[0]?.frozen);
+    await happens(fc, 'frozen');
     assert.is((await whole(fc.invoke())).status, 200);
   });
 });
@@ -84,6 +85,7 @@ freezing('should not happen where freezing is off', async () => {
   await withFc({ freeze: false }, async fc => {
     await whole(fc.invoke());
     await fc.scale(2);
+    await elapse(100);
     assert.is(eventsOf(fc, 'frozen').length, 0);
   });
 });
@@ -183,6 +185,7 @@ stopping('should thaw, let what is in flight finish, and call pre-stop before SI
 stopping('should thaw a frozen instance for it', async () => {
   await withFc({ preStop }, async fc => {
     await fc.scale(1);
+    await happens(fc, 'frozen');
     await fc.stop();
     const events = fc.life.events.map(({ event }) => event).filter(name => name !== 'log');
     assert.equal(events.slice(-5), ['frozen', 'stopping', 'thawed', 'pre-stop', 'exited']);
