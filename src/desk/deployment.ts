@@ -6,6 +6,7 @@ import { type Reading, readDeployment } from './deployment/read.ts';
 import { remarkText } from './deployment/remarks.ts';
 import { type FunctionOptions, parseSwitches } from './fc/settings.ts';
 import type { Flags } from './flags.ts';
+import { inspectOptions } from './inspector.ts';
 import { nameOf } from './options.ts';
 
 /** As many as a developer's machine bears; FC's own quota is 100. */
@@ -68,7 +69,7 @@ export function deployment(flags: Flags, server: string, deployed?: Deployed): F
     throw new ConfigError(['--pre-freeze: expected --fc 2.0 with it, got 3.0, which has no such hook']);
   }
   const port = flags.port ?? fixedPort(flags, deployed);
-  const alone = port !== undefined || flags.image !== undefined;
+  const alone = (port ?? flags.image ?? flags.inspect) !== undefined;
   const { service, region, role, cpu, asyncRetries, asyncMaxAge } = deployed ?? {};
   const methods = deployed?.triggers.find(({ type }) => type === 'http')?.methods;
   // without a file there is an initializer unless it is ruled out; with one FC calls none that is not configured
@@ -134,7 +135,9 @@ function container(
   server: string,
   deployed: Deployed | undefined,
 ): Pick<FunctionOptions, 'command' | 'cwd' | 'environment'> {
-  const given = { ...deployed?.environment, ...Object.fromEntries(flags.env) };
+  const said: Record<string, string> = { ...deployed?.environment, ...Object.fromEntries(flags.env) };
+  const node = said['NODE_OPTIONS'] ?? process.env['NODE_OPTIONS'];
+  const given = flags.inspect === undefined ? said : { ...said, NODE_OPTIONS: inspectOptions(node) };
   if (flags.command !== undefined) return { command: flags.command, cwd: process.cwd(), environment: given };
   const health: Record<string, string> = flags.health === undefined ? {} : { SERVER_HEALTH_PATH: flags.health };
   if (flags.image !== undefined) {

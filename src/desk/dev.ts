@@ -9,11 +9,13 @@ import { table, tableLines } from './deployment/table.ts';
 import { configFile, type DeploymentFile, deployment, findDeployment, winners } from './deployment.ts';
 import { FcError } from './fc/answers.ts';
 import { type Endpoint, invokePath, openEndpoint } from './fc/endpoint.ts';
+import { requestId } from './fc/headers.ts';
 import { createLife } from './fc/life.ts';
 import { createPlatform, type Platform } from './fc/platform.ts';
 import { holders, signalAll, tree } from './fc/processes.ts';
 import type { FunctionOptions } from './fc/settings.ts';
 import { type Flags, helpText, readFlags } from './flags.ts';
+import { type Inspector, openInspector } from './inspector.ts';
 import { KEYS, listenForWords } from './keys.ts';
 import { refuse } from './refuse.ts';
 import { MOST_BODY } from './view/console/calls.ts';
@@ -29,8 +31,6 @@ declare const CONSOLE_PAGE: string;
 const EXIT_INTERRUPTED = 130;
 /** So often the last line is drawn anew at least. */
 const STATUS_MS = 1000;
-/** A server that has not opened its port by then deserves a word; FC itself waits much longer. */
-const PATIENCE_MS = 5000;
 
 /**
  * The command `noslate-fc dev`: FC on this machine, with one function. Ends the process when it is told to.
@@ -54,7 +54,9 @@ export async function dev(args: readonly string[], server: string): Promise<void
     json ? print : screen.write,
   );
   const life = createLife(false);
-  const platform = createPlatform(settings, life, flags.console === 'off' ? 0 : MOST_BODY);
+  const inspector = await openDebugger();
+  const played = { ...settings, isHeld: () => inspector?.isAttached() === true };
+  const platform = createPlatform(played, life, flags.console === 'off' ? 0 : MOST_BODY);
   life.on(report.event);
   if (!json) {
     life.on(event => {
@@ -66,7 +68,6 @@ export async function dev(args: readonly string[], server: string): Promise<void
     process.stdout.on('resize', screen.changed);
   }
   const counts = countCalls(platform);
-  warnOfSilence(platform, report);
 
   const endpoint = await openEndpoint(platform, flags.listen.host, flags.listen.port).catch(error =>
     refuse('dev', explain(error, flags), 1),
@@ -76,20 +77,39 @@ export async function dev(args: readonly string[], server: string): Promise<void
   const page = await openPage();
   process.on('exit', () => killAll(platform));
   if (found !== undefined) announceDeployment(found, flags, platform, report);
-  announce(platform, endpoint, page, ways, report);
-  if (file !== undefined)
+  announce(platform, endpoint, page, flags.inspect, ways, report);
+  if (file !== undefined && flags.watch === 'on')
     watch(
       () => codeBelow(dirname(file)),
-      () => replaceAll(platform),
+      () => replaceAll(platform, 'code changed'),
     );
+
+  async function openDebugger(): Promise<Inspector | undefined> {
+    const { inspect: port } = flags;
+    if (port === undefined) return undefined;
+    const wake = (): void => {
+      for (const instance of platform.instances()) instance.thaw();
+    };
+    const rest = (): void => {
+      for (const one of platform.instances()) if (one.inFlight === 0) one.rest(requestId(platform.settings));
+    };
+    const replace = (): void => replaceAll(platform, 'debugger gone');
+    return openInspector(life, port, { wake, rest, replace }).catch(error =>
+      refuse('dev', [`--inspect: ${portProblem(error, port)}: choose another, --inspect PORT`], 1),
+    );
+  }
 
   async function openPage(): Promise<Console | undefined> {
     const { console: port } = flags;
     if (port === 'off') return undefined;
     const about = aboutOf(platform.settings, endpoint, ways, found);
-    const redeploy = (): void => replaceAll(platform);
+    const redeploy = (): void => replaceAll(platform, 'code changed');
     return openConsole({ platform, port, about, page: CONSOLE_PAGE, redeploy }).catch(error =>
-      refuse('dev', [`--console: ${consoleProblem(error, port)}`], 1),
+      refuse(
+        'dev',
+        [`--console: ${portProblem(error, port)}: choose another, --console PORT, or leave it out, --console off`],
+        1,
+      ),
     );
   }
 
@@ -104,6 +124,7 @@ export async function dev(args: readonly string[], server: string): Promise<void
     await platform.stop();
     endpoint.close();
     page?.close();
+    inspector?.close();
     report.flush();
     screen.end();
     const { requests, failed, instances } = counts;
@@ -196,17 +217,16 @@ function announceDeployment(
   );
 }
 
-/** Why the console cannot be had, and what to do. */
-function consoleProblem(error: NodeJS.ErrnoException, port: number): string {
-  const why = error.code === 'EADDRINUSE' ? `port ${port} is taken by another process` : error.message;
-  return `${why}: choose another, --console PORT, or leave it out, --console off`;
-}
+/** Why a port cannot be had. */
+const portProblem = (error: NodeJS.ErrnoException, port: number): string =>
+  error.code === 'EADDRINUSE' ? `port ${port} is taken by another process` : error.message;
 
 /** Says where FC can be reached, with lines that can be pasted as they are. */
 function announce(
   { settings }: Platform,
   { url }: Endpoint,
   page: Console | undefined,
+  inspect: number | undefined,
   { curls }: Ways,
   report: Report,
 ): void {
@@ -214,6 +234,7 @@ function announce(
   const text = [
     `FC ${flavour} with the function ${name}: ${memory} MB, timeout ${timeout} s, ${instanceConcurrency} request${instanceConcurrency === 1 ? '' : 's'} per instance, at most ${maxInstances} instance${maxInstances === 1 ? '' : 's'}`,
     ...(page === undefined ? [] : [`console: ${page.url}`]),
+    ...(inspect === undefined ? [] : [`debugger: 127.0.0.1:${inspect}, for chrome://inspect or an editor's "attach"`]),
     '',
     ...curls.map(line => `  ${line}`),
     '',
@@ -305,23 +326,11 @@ function codeBelow(folder: string, seen: Set<string> = new Set()): string {
 /**
  * New code is a new deployment: what is in flight ends on the old instances, and no other call gets there. Frozen,
  * they would see the change only after they have answered the next one.
+ *
+ * @param reason - as the life has it.
  */
-function replaceAll(platform: Platform): void {
-  for (const instance of platform.instances()) if (instance.state === 'ready') instance.stop('code changed');
-}
-
-/** A server that listens elsewhere would otherwise be waited for in silence. */
-function warnOfSilence({ life, settings }: Platform, report: Report): void {
-  const timers = new Map<unknown, NodeJS.Timeout>();
-  life.on(({ event, instance, port }) => {
-    if (event === 'starting') {
-      const text = `nothing listens on 0.0.0.0:${port} after ${PATIENCE_MS / 1000} s; FC waits ${settings.startTimeout} s`;
-      timers.set(
-        instance,
-        setTimeout(() => report.note('waiting', { instance, port }, text), PATIENCE_MS),
-      );
-    } else if (event === 'accepting' || event === 'exited') clearTimeout(timers.get(instance));
-  });
+function replaceAll(platform: Platform, reason: string): void {
+  for (const instance of platform.instances()) if (instance.state === 'ready') instance.stop(reason);
 }
 
 /** Counts for the last line. */

@@ -111,7 +111,7 @@ const FLAGS = {
     value: 'N',
     ...whole(1, 100),
     default: undefined,
-    otherwise: '10; 1 with --port or --image',
+    otherwise: '10; 1 with --port, --image or --inspect',
     meaning: 'instances at most; 429 above',
   },
   initTimeout: { value: 'SECONDS', ...whole(1, 300), ...deployed(3), meaning: 'limit of the initializer' },
@@ -171,6 +171,20 @@ const FLAGS = {
     default: 8081,
     meaning: 'the page in the browser, on this machine alone; off leaves it out',
   },
+  watch: {
+    value: 'on|off',
+    ...oneOf('on', 'off'),
+    default: 'on',
+    meaning: 'new code is a new deployment: when a file beside noslate.json changes, new instances take over',
+  },
+  inspect: {
+    value: '[PORT]',
+    alone: '9229',
+    ...whole(1, 65535),
+    default: undefined,
+    meaning:
+      'opens functions to a debugger (9229). Nothing waits for it; while one is attached no limit of time ends a call, and nothing is frozen',
+  },
   json: { ...on, meaning: 'print events as JSON lines, also on a terminal' },
   log: { value: 'on|off', ...oneOf('on', 'off'), default: 'on', meaning: 'print what the container prints' },
   help: { ...on, meaning: 'print this' },
@@ -195,8 +209,13 @@ export function readFlags(args: readonly string[]): Flags {
   }
   const servers = (['config', 'command', 'image'] as const).filter(key => flags[key] !== undefined).map(nameOf);
   if (servers.length > 1) problems.push(`${servers.join(', ')}: expected one of them, got ${servers.length}`);
-  if ((flags.port ?? flags.image) !== undefined && (flags.maxInstances ?? 1) > 1) {
-    problems.push(`--max-instances: expected 1 with --port or --image, got ${flags.maxInstances}`);
+  if ((flags.port ?? flags.image ?? flags.inspect) !== undefined && (flags.maxInstances ?? 1) > 1) {
+    problems.push(`--max-instances: expected 1 with --port, --image or --inspect, got ${flags.maxInstances}`);
+  }
+  if (flags.image !== undefined && flags.inspect !== undefined) {
+    problems.push(
+      '--inspect: expected noslate.json or --command with it, got --image, whose workers no debugger reaches',
+    );
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return { ...flags, folder: words[words.length - 1] ?? '.' };

@@ -57,6 +57,10 @@ const BLOCKED_MS = 1000;
 const FROZEN_MS = 1000;
 const MIB = 1024 * 1024;
 
+/** A process that was opened to a debugger may stand at a breakpoint for as long as somebody thinks. */
+const isInspected = (): boolean =>
+  [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''].some(option => option.includes('--inspect'));
+
 /**
  * Starts a worker thread for a function.
  *
@@ -79,7 +83,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   const initializing = setTimeout(() => {
     const ms = now() - since;
     // late by so much was frozen, and the worker with it: without its time anew it fails the call that thaws it
-    if (ms > initializationTimeout + FROZEN_MS) {
+    if (ms > initializationTimeout + FROZEN_MS || isInspected()) {
       since += ms;
       initializing.refresh();
       return;

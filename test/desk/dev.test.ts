@@ -1,15 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, readFileSync, realpathSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
+import { WebSocket } from 'ws';
 import { deployment, findDeployment, winners } from '../../src/desk/deployment.ts';
 import type { LifeEvent } from '../../src/desk/fc/life.ts';
+import { freePort } from '../../src/desk/fc/port.ts';
 import { holders, signalAll } from '../../src/desk/fc/processes.ts';
 import { SWITCHES } from '../../src/desk/fc/settings.ts';
 import { helpText, readFlags } from '../../src/desk/flags.ts';
 import { createScreen, createStatus } from '../../src/desk/view/status.ts';
 import { createReport, type Report } from '../../src/desk/view/terminal.ts';
+import { waitingWords } from '../../src/desk/view/words.ts';
 import {
   ask,
   endWithUs,
@@ -255,6 +259,94 @@ fc('should run new code when a file has changed', async () => {
   });
 });
 
+fc('should leave the code as it is when nothing is watched', async () => {
+  const folder = project({ hello: HELLO });
+  const file = join(folder, 'noslate.json');
+  await withCommand(['--config', file, '--watch', 'off'], async command => {
+    assert.is((await command.ask('/')).body.toString(), 'hello');
+    write(join(folder, 'hello/other.js'), '');
+    write(file, `${readFileSync(file, 'utf8')}\n`);
+    // the container follows its noslate.json by itself, at the same moments at which code would be looked at
+    await eventually('its word', async () => {
+      await command.ask('/');
+      return command.events().some(({ line }) => String(line).includes('configuration reloaded'));
+    });
+    assert.equal([count(command, 'starting'), count(command, 'stopping')], [1, 0]);
+  });
+});
+
+const SLOW_THINKER = `exports.handler = async (_ctx, _req, res) => {
+  const begun = Date.now();
+  debugger;
+  res.writeHead(200);
+  res.end(String(Date.now() - begun));
+};`;
+
+fc('should wait as long as a debugger stops a function, and not any more when it has left', async () => {
+  const folder = project({ hello: SLOW_THINKER });
+  const inspect = await freePort();
+  const args = ['--config', join(folder, 'noslate.json'), '--inspect', String(inspect), '--timeout', '1'];
+  await withCommand(args, async command => {
+    assert.is((await command.ask('/')).status, 200, 'nothing waits for a debugger');
+    await command.event('frozen');
+    const [target] = JSON.parse(String((await ask(inspect, { path: '/json/list' })).body)) as [Target];
+    assert.is(new URL(target.webSocketDebuggerUrl).port, String(inspect));
+    const debuggers = new WebSocket(target.webSocketDebuggerUrl);
+    const paused = debugWorkers(debuggers);
+    await within(10_000, once(debuggers, 'open'), 'the debugger to get in');
+    const call = command.ask('/');
+    const resume = await within(10_000, paused, 'the function to stop at its breakpoint');
+    // no event tells that nothing ends it at the function's own limit
+    await new Promise(done => setTimeout(done, 1500));
+    assert.is(count(command, 'answer'), 1, 'the first call alone is over');
+    resume();
+    const reply = await within(10_000, call, 'its answer');
+    assert.is(reply.status, 200);
+    assert.ok(Number(String(reply.body)) >= 1000);
+    debuggers.terminate();
+    await command.event('stopping', ({ reason }) => reason === 'debugger gone');
+    assert.is((await command.ask('/')).status, 200, 'nothing stops there any more');
+  });
+});
+
+/** What can be debugged, as Node.js lists it. */
+interface Target {
+  readonly webSocketDebuggerUrl: string;
+}
+
+/** Debugs all workers; resolves when one has stopped, with what lets it go on. */
+function debugWorkers(debuggers: WebSocket): Promise<() => void> {
+  let ids = 0;
+  const send = (method: string, params: object): void => debuggers.send(JSON.stringify({ id: ++ids, method, params }));
+  const tell = (sessionId: string, method: string): void =>
+    send('NodeWorker.sendMessageToWorker', { sessionId, message: JSON.stringify({ id: ++ids, method }) });
+  debuggers.on('open', () => send('NodeWorker.enable', { waitForDebuggerOnStart: false }));
+  return new Promise(resolve => {
+    debuggers.on('message', data => {
+      const { method, params } = JSON.parse(String(data));
+      if (method === 'NodeWorker.attachedToWorker') tell(params.sessionId, 'Debugger.enable');
+      if (method !== 'NodeWorker.receivedMessageFromWorker') return;
+      if (JSON.parse(params.message).method !== 'Debugger.paused') return;
+      resolve(() => tell(params.sessionId, 'Debugger.resume'));
+    });
+  });
+}
+
+fc('should say so when the debugger’s port is taken, or no debugger could reach a function', async () => {
+  const server = createServer();
+  await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
+  const { port } = server.address() as AddressInfo;
+  const taken = await run(['--inspect', String(port), ...ownServer()]);
+  server.close();
+  assert.equal([taken.code, taken.stdout], [1, '']);
+  assert.is(
+    taken.stderr,
+    `noslate-fc dev: --inspect: port ${port} is taken by another process: choose another, --inspect PORT\n`,
+  );
+  const image = await run(['--inspect', '--image', temporary()]);
+  assert.match(image.stderr, /--inspect: expected noslate\.json or --command with it, got --image/);
+});
+
 fc('should run another server, with variables of the user’s', async () => {
   await withCommand(
     [...ownServer(), '--env', 'COLOUR=blue=green', '--name', 'shop', '--memory', '1024'],
@@ -306,12 +398,34 @@ fc('should stop an idle instance and check another’s health', async () => {
   });
 });
 
+for (const [where, listen, mend] of [
+  [
+    'at another port',
+    'listen(0)',
+    /^it listens on (::|0\.0\.0\.0):(\d+), not on .*FC_CUSTOM_LISTEN_PORT, or say --port \2$/,
+  ],
+  [
+    'on loopback alone',
+    "listen(process.env.FC_CUSTOM_LISTEN_PORT, '127.0.0.1')",
+    /^it listens on 127.*: listen on all/,
+  ],
+] as const) {
+  fc(`should say where a server listens instead, and what to do: ${where}`, async () => {
+    const source = `require('node:http').createServer((req, res) => res.end()).${listen}`;
+    await withCommand(ownServer(source), async command => {
+      const { port, ms, found } = await command.event('waiting');
+      assert.match(waitingWords(Number(port), Number(ms), found as string[]), mend);
+    });
+  });
+}
+
 fc('should say what listens nowhere', async () => {
   const folder = temporary();
   write(join(folder, 'idle.js'), 'setInterval(() => {}, 1000)');
   await withCommand(['--command', `${process.execPath} '${join(folder, 'idle.js')}'`], async command => {
     const { port } = await command.event('starting');
-    assert.is((await command.event('waiting'))['port'], port);
+    const waiting = await command.event('waiting');
+    assert.equal([waiting['port'], waiting['found']], [port, []]);
   });
 });
 
@@ -330,8 +444,8 @@ fc('should name a bad flag, what was given and what is allowed', async () => {
     [['--switch', 'nothing=1'], /^noslate-fc dev: --switch: switch "nothing": expected one of startErrorStatus, /],
     [['--pre-freeze'], /^noslate-fc dev: --pre-freeze: expected --fc 2\.0 with it/],
     [['--config', 'a', '--image'], /^noslate-fc dev: --config, --image: expected one of them, got 2$/m],
-    [['--port', '9000', '--max-instances', '2'], /^noslate-fc dev: --max-instances: expected 1 with --port or --image, got 2$/m],
-    [['--image', '--max-instances', '2'], /^noslate-fc dev: --max-instances: expected 1 with --port or --image, got 2$/m],
+    [['--port', '9000', '--max-instances', '2'], /^noslate-fc dev: --max-instances: expected 1 with --port, --image or --inspect, got 2$/m],
+    [['--image', '--max-instances', '2'], /^noslate-fc dev: --max-instances: expected 1 with --port, --image or --inspect, got 2$/m],
     [['--config', 'missing.json'], /^noslate-fc dev: --config: expected a file, got ".*missing\.json"$/m],
     [['--health', 'x'], /^noslate-fc dev: --health: expected a path that starts with "\/"/],
     [['--json=1'], /^noslate-fc dev: --json: expected no value, got "1"$/m],
@@ -613,6 +727,7 @@ fc('should print one line for each event', () => {
   // biome-ignore format: a table
   const events: LifeEvent[] = [
     { at: 12, event: 'starting', instance: ID, command: `${process.execPath} server.js`, port: 10123 },
+    { at: 45, event: 'waiting', instance: ID, port: 10123, ms: 1000, found: ['127.0.0.1:9000'] },
     { at: 50, event: 'accepting', instance: ID, port: 10123, ms: 41 },
     { at: 70, event: 'initialized', instance: ID, requestId: 'r0', status: 200, ms: 12 },
     { at: 75, event: 'initialize failed', instance: ID, requestId: 'r0', status: 0, ms: 3000 },
@@ -643,6 +758,7 @@ fc('should print one line for each event', () => {
   assert.is(
     text(),
     `   0.01 s  c-01234567  starting node server.js
+   0.04 s  c-01234567  it listens on 127.0.0.1:9000, not on 0.0.0.0:10123: listen at the port in FC_CUSTOM_LISTEN_PORT, or say --port 9000
    0.05 s  c-01234567  accepting on 10123 after 41 ms
    0.07 s  c-01234567  initialized in 12 ms: 200
    0.07 s  c-01234567  initialize failed in 3.0 s: no answer
@@ -736,7 +852,7 @@ fc('should keep a line at the bottom, whatever is printed', () => {
   ] as const) {
     status.event({ at, event, ...fields });
   }
-  assert.is(status.text(10), '1 frozen, 1 starting · 1 in flight · last minute: 3 calls, p50 5 ms, p99 5 ms, 1 cold');
+  assert.is(status.text(10), '1 frozen, 1 starting · 1 in flight · last minute: 3 calls, p50 5 ms, p99 200 ms, 1 cold');
   assert.is(status.text(70_000), '1 frozen, 1 starting · 1 in flight · no call in the last minute');
   status.event({ at: 8, event: 'exited', instance: 'a' });
   status.event({ at: 8, event: 'exited', instance: 'b' });

@@ -73,6 +73,9 @@ export interface Occasion {
   readonly retryCount?: number;
 }
 
+/** The longest limit that FC knows, s. */
+const MOST_SECONDS = 86_400;
+
 /** The `x-fc-*` headers of a request. @see FC contract §3 */
 export function commonHeaders(settings: FunctionSettings, occasion: Occasion): HeaderPairs {
   const { flavour, switches } = settings;
@@ -95,7 +98,7 @@ export function commonHeaders(settings: FunctionSettings, occasion: Occasion): H
     'x-fc-function-name': settings.name,
     'x-fc-function-handler': 'index.handler',
     'x-fc-function-memory': String(settings.memory),
-    'x-fc-function-timeout': String(settings.timeout),
+    'x-fc-function-timeout': String(settings.isHeld() ? MOST_SECONDS : settings.timeout),
     'x-fc-region': settings.region,
     'x-fc-account-id': settings.accountId,
     'x-fc-qualifier': 'LATEST',

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { now } from '../../clock.ts';
 import type { Connections, Exchange } from './connections.ts';
+import { deadline } from './deadline.ts';
 import { type ControlPath, commonHeaders } from './headers.ts';
 import type { FunctionSettings } from './settings.ts';
 
@@ -21,10 +22,11 @@ export async function ask(
   path: string,
   headers: Exchange['headers'],
   ms: number,
+  isHeld: FunctionSettings['isHeld'],
 ): Promise<Reply> {
   const begun = now();
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), ms);
+  const stopClock = deadline(ms, isHeld, () => controller.abort());
   const length: Exchange['headers'] = method === 'POST' ? [['Content-Length', '0']] : [];
   try {
     const response = await connections.exchange({
@@ -38,7 +40,7 @@ export async function ask(
   } catch {
     return { status: 0, body: '', ms: Math.round(now() - begun) };
   } finally {
-    clearTimeout(timer);
+    stopClock();
   }
 }
 
@@ -53,7 +55,7 @@ export function callHook(
   const most = path === '/initialize' ? 0 : settings.switches.hookTimeoutMax;
   const seconds = most === 0 ? timeout : Math.min(most, timeout);
   const headers = commonHeaders(settings, { requestId, controlPath: path });
-  return ask(container, path === '/initialize' ? 'POST' : 'GET', path, headers, seconds * 1000);
+  return ask(container, path === '/initialize' ? 'POST' : 'GET', path, headers, seconds * 1000, settings.isHeld);
 }
 
 async function text(response: IncomingMessage, limit: number): Promise<string> {

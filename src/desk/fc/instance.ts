@@ -6,7 +6,9 @@ import { commonHeaders, instanceId, requestId } from './headers.ts';
 import { createHealth } from './health.ts';
 import { ask, callHook } from './hooks.ts';
 import type { Happenings, Tell } from './life.ts';
+import { listening } from './listening.ts';
 import { accepts, freePort } from './port.ts';
+import { holders, tree } from './processes.ts';
 import type { FunctionSettings, HealthCheck } from './settings.ts';
 import { createSpeakers } from './speakers.ts';
 import { createStates, type State } from './state.ts';
@@ -14,6 +16,10 @@ import { createStates, type State } from './state.ts';
 /** A server that listens on loopback only cannot be reached from FC; here it cannot at this address. */
 const HOST = process.platform === 'linux' ? '127.0.0.2' : '127.0.0.1';
 const PROBE_INTERVAL_MS = 10;
+/** Between two looks where it listens, of one that is slow to open its port. */
+const LOOK_MS = 1000;
+/** One that listens nowhere deserves a word by then; FC itself waits much longer. */
+const PATIENCE_MS = 5000;
 /** From the last answer to the freeze. */
 const FREEZE_LAG_MS = 10;
 /** A process that ends has broken its connections some time before it is known to have ended; with its port closed, longer. */
@@ -165,11 +171,32 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
   /** FC's readiness test: the port accepts. */
   async function probe(): Promise<void> {
     const deadline = started + settings.startTimeout * 1000;
+    const look = createLook();
     while (states.current === 'starting') {
       if (await accepts(HOST, port, switches.probeEnd)) return;
       if (now() > deadline) throw notStarted(`port ${port} in ${settings.startTimeout} seconds`);
+      look();
       await pause(PROBE_INTERVAL_MS);
     }
+  }
+
+  /** Looks, at times, where it listens instead. */
+  function createLook(): () => void {
+    let next = started + LOOK_MS;
+    /** One that does not listen at all is told once. */
+    let told: string | undefined;
+    return () => {
+      const moment = now();
+      if (moment < next) return;
+      next = moment + LOOK_MS;
+      const ms = Math.round(moment - started);
+      const pids = [...tree(container.pid), ...holders('FC_INSTANCE_ID', id)];
+      const found = [...new Set(listening(pids).map(({ host, port: own }) => `${host}:${own}`))].sort();
+      const words = found.join();
+      if (words === told || (found.length === 0 && ms < PATIENCE_MS)) return;
+      told = words;
+      say('waiting', { port, ms, found });
+    };
   }
 
   async function initialize(request: string, timeout: number): Promise<void> {
@@ -200,7 +227,7 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
       switches.probeHeaders === 'none'
         ? []
         : commonHeaders(settings, { requestId: requestId(settings), controlPath: '/http-invoke' });
-    const { status } = await ask(where, 'GET', httpGetUrl, headers, timeoutSeconds * 1000);
+    const { status } = await ask(where, 'GET', httpGetUrl, headers, timeoutSeconds * 1000, settings.isHeld);
     return status >= 200 && status < 400;
   }
 
@@ -231,14 +258,14 @@ export async function startInstance(settings: FunctionSettings, tell: Tell): Pro
     const mine = ++turn;
     if (states.current !== 'ready') return;
     if (settings.idleTimeout > 0) idle = setTimeout(() => stop('idle'), settings.idleTimeout * 1000);
-    if (!settings.freeze) return;
+    if (!settings.freeze || settings.isHeld()) return;
     if (settings.preFreeze !== undefined) {
       const { status, ms } = await callHook(settings, where, '/pre-freeze', request, settings.preFreeze.timeout);
       say('pre-freeze', { requestId: request, status, ms });
     }
     // what it has printed for the call is on its way, and would come with the next one
     await pause(FREEZE_LAG_MS);
-    if (turn === mine && states.current === 'ready') freeze();
+    if (turn === mine && states.current === 'ready' && !settings.isHeld()) freeze();
   }
 
   function stop(reason: string): Promise<void> {

@@ -3,6 +3,7 @@ import { now } from '../../clock.ts';
 import { FcError } from './answers.ts';
 import { type Call, type CallOptions, ClientGone } from './call.ts';
 import type { Exchange } from './connections.ts';
+import { deadline } from './deadline.ts';
 import { type HeaderPairs, pairs } from './headers.ts';
 import type { Instance } from './instance.ts';
 import { between, type Tell } from './life.ts';
@@ -88,11 +89,11 @@ export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell
     };
     record.restart();
     tell('request', { ...fields, ...assigned }, begun);
-    const timer = setTimeout(() => {
+    const stopClock = deadline(settings.timeout * 1000, settings.isHeld, () => {
       timedOut = true;
       controller.abort();
       if (switches.timeoutKills === 'yes') instance.stop('timeout');
-    }, settings.timeout * 1000);
+    });
 
     const send: Invocation['send'] = async request => {
       const { method, path, headers } = request;
@@ -110,7 +111,7 @@ export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell
     const end: Invocation['end'] = (status, errorType, cause, message) => {
       if (ended) return;
       ended = true;
-      clearTimeout(timer);
+      stopClock();
       client?.removeEventListener('abort', leave);
       const moment = now();
       const ms = between(begun, moment);

@@ -41,6 +41,8 @@ interface HookOutcome extends OfInstance {
 export interface Happenings {
   /** A process has been started; what follows until `ready` is the cold start. */
   starting: OfInstance & { readonly command: string; readonly port: number };
+  /** Nothing accepts on its port yet. `found`: where its processes listen instead, each `host:port`. */
+  waiting: OfInstance & { readonly port: number; readonly ms: number; readonly found: readonly string[] };
   /** Its port is open; `ms` since `starting`. */
   accepting: OfInstance & { readonly port: number; readonly ms: number };
   initialized: HookOutcome;
@@ -55,7 +57,7 @@ export interface Happenings {
   unhealthy: OfInstance;
   /** So many instances are running or on their way. */
   scaled: { readonly instances: number };
-  /** `reason`: idle, scaled in, timeout, client gone, start failed, initialize failed, deleted, code changed. */
+  /** `reason`: idle, scaled in, timeout, client gone, start failed, initialize failed, deleted, code changed, debugger gone. */
   stopping: OfInstance & { readonly reason: string };
   'pre-stop': HookOutcome;
   /** `expected`: after `stopping`. */

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** A process and all below it, each before its children. Where there is no /proc, the process alone. */
 export function tree(pid: number): number[] {
@@ -39,7 +39,8 @@ export function peakMemory(pid: number): number {
   return Number(kilobytes) / 1024;
 }
 
-function list(folder: string): string[] {
+/** The names in a folder; none where it cannot be read. */
+export function list(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
@@ -47,11 +48,21 @@ function list(folder: string): string[] {
   }
 }
 
-function readProc(file: string): string | undefined {
+/** A file's text; undefined where it cannot be read. */
+export function readProc(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8');
   } catch {
     return undefined;
+  }
+}
+
+/** Where a link leads; empty where that cannot be read. */
+export function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
   }
 }
 

@@ -52,6 +52,8 @@ export interface FunctionSettings {
   readonly freeze: boolean;
   /** An instance's port; 0 takes a free one. */
   readonly port: number;
+  /** Whether limits of time and freezes wait, as while a debugger is attached. */
+  readonly isHeld: () => boolean;
   readonly switches: Switches;
 }
 
@@ -250,6 +252,7 @@ export function functionSettings({ healthCheck, switches, ...options }: Function
     asyncMaxAge: 86_400,
     freeze: true,
     port: 0,
+    isHeld: () => false,
     ...options,
     healthCheck: healthCheck && { ...HEALTH_CHECK, ...healthCheck },
     switches: { ...defaultSwitches(flavour), ...switches },

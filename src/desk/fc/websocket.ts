@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream';
 import { now } from '../../clock.ts';
 import { type Answer, errorAnswer, FcError } from './answers.ts';
 import { grouped } from './connections.ts';
+import { deadline } from './deadline.ts';
 import { commonHeaders, fromClient, type HeaderPairs, isReserved, pairs } from './headers.ts';
 import type { Instance } from './instance.ts';
 import { between } from './life.ts';
@@ -70,7 +71,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
   function end(status: number, why: { ended?: End; errorType?: string | undefined }): void {
     if (state === 'ended') return;
     state = 'ended';
-    clearTimeout(timer);
+    stopClock();
     const moment = now();
     const ms = between(begun, moment);
     const told = {
@@ -102,10 +103,10 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
     end(state === 'open' ? 101 : 499, { ended: why });
   }
 
-  const timer = setTimeout(() => {
+  const stopClock = deadline(settings.timeout * 1000, settings.isHeld, () => {
     cut('timeout');
     if (settings.switches.timeoutKills === 'yes') instance.stop('timeout');
-  }, settings.timeout * 1000);
+  });
   gone.signal.addEventListener('abort', () => cut('client'));
 
   const headers: HeaderPairs = [

@@ -31,12 +31,17 @@ export interface Line {
   readonly access: Accessed | undefined;
 }
 
+/** What Node.js says on stderr of debuggers, which is no complaint. */
+const DEBUGGER =
+  /^(Debugger (listening on|attached)|Debugger ending on|For help, see: https:\/\/nodejs\.org|Waiting for the debugger to disconnect)/;
+
 /** Reads a line: of noslate-fc's JSON log, or of any other server's. */
 export function readLine(stream: 'stdout' | 'stderr', line: string): Line {
   const entry = jsonObject(line);
   const none = { function: undefined, requestId: undefined, fault: undefined, access: undefined };
   if (typeof entry?.['message'] !== 'string') {
-    return { ...none, level: stream === 'stderr' ? 'warn' : 'info', text: line, from: 'other' };
+    const isWarning = stream === 'stderr' && !DEBUGGER.test(line);
+    return { ...none, level: isWarning ? 'warn' : 'info', text: line, from: 'other' };
   }
   const { time: _time, level: told, message, requestId: id, function: name, ...fields } = entry;
   const of = { function: textOf(name), requestId: textOf(id) };

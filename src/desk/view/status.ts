@@ -1,5 +1,5 @@
 import type { LifeEvent } from '../fc/life.ts';
-import { duration } from './words.ts';
+import { quantile } from './words.ts';
 
 /** What the last line looks back on, ms. */
 const BACK_MS = 60_000;
@@ -39,7 +39,6 @@ export function createStatus(): Status {
     text(now) {
       answers = answers.filter(({ at }) => at >= now - BACK_MS);
       const times = answers.map(({ ms }) => ms).sort((one, other) => one - other);
-      const part = (share: number): string => duration(times[Math.floor((times.length - 1) * share)] ?? 0);
       const counts = new Map<string, number>();
       for (const state of states.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
       const cold = answers.filter(answer => answer.isCold).length;
@@ -48,7 +47,7 @@ export function createStatus(): Status {
         `${open.size} in flight`,
         times.length === 0
           ? 'no call in the last minute'
-          : `last minute: ${times.length} calls, p50 ${part(0.5)}, p99 ${part(0.99)}, ${cold} cold`,
+          : `last minute: ${times.length} calls, p50 ${quantile(times, 0.5)}, p99 ${quantile(times, 0.99)}, ${cold} cold`,
       ].join(' · ');
     },
   };

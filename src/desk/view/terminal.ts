@@ -1,6 +1,6 @@
 import { is, type LifeEvent } from '../fc/life.ts';
 import { type Line, readLine } from './line.ts';
-import { answerWords, BOLD, DIM, duration, eventWords, type Paint, RED, verdict, YELLOW } from './words.ts';
+import { answerWords, BOLD, DIM, eventWords, type Paint, quantile, RED, verdict, YELLOW } from './words.ts';
 
 /** Above so many of a kind in a window, the next ones are counted instead of printed. */
 const CALM = 20;
@@ -211,10 +211,9 @@ function summary({ statuses, times, lines }: Tally): string {
   const counts = [...statuses].sort(([, a], [, b]) => b - a);
   const total = counts.reduce((sum, [, count]) => sum + count, 0);
   times.sort((a, b) => a - b);
-  const percentile = (part: number): string => duration(times[Math.floor((times.length - 1) * part)] ?? 0);
   return [
     ...(total > 0 ? [`${total} requests`, ...counts.map(([status, count]) => `${count} × ${status}`)] : []),
-    ...(times.length > 0 ? [`p50 ${percentile(0.5)}`, `p99 ${percentile(0.99)}`] : []),
+    ...(times.length > 0 ? [`p50 ${quantile(times, 0.5)}`, `p99 ${quantile(times, 0.99)}`] : []),
     ...(lines > 0 ? [`${lines} lines of log`] : []),
   ].join(', ');
 }

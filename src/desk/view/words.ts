@@ -16,6 +16,10 @@ const NOTABLE_MS = 10;
 /** `106 ms`, `1.2 s`. */
 export const duration = (ms: number): string => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
+/** The time below which a part of them is, by the nearest rank; 0 of none. @param sorted - ms, ascending. */
+export const quantile = (sorted: readonly number[], part: number): string =>
+  duration(sorted[Math.ceil(sorted.length * part) - 1] ?? 0);
+
 /** What became of a call: whether that needs looking at, and by whom. */
 export function verdict({ status, errorType }: Readonly<Record<string, unknown>>): 'good' | 'refused' | 'failed' {
   const code = Number(status);
@@ -64,6 +68,16 @@ function reason({ message, cause }: Readonly<Record<string, unknown>>): string |
   return seconds === undefined ? line.replace(/^Error: /, '') : `timed out after ${seconds} s`;
 }
 
+/** What keeps a server from being called, and what to do. */
+export function waitingWords(port: number, ms: number, found: readonly string[]): string {
+  if (found.length === 0) return `nothing accepts on 0.0.0.0:${port} after ${duration(ms)}`;
+  const elsewhere = `it listens on ${found.join(' and ')}, not on 0.0.0.0:${port}`;
+  const other = found.find(address => !address.endsWith(`:${port}`));
+  return other === undefined
+    ? `${elsewhere}: listen on all addresses`
+    : `${elsewhere}: listen at the port in FC_CUSTOM_LISTEN_PORT, or say --port ${other.replace(/^.*:/, '')}`;
+}
+
 /** What a person reads of an event. */
 export function eventWords(event: LifeEvent, paint: Paint): string {
   const { ms, status, port } = event;
@@ -74,6 +88,8 @@ export function eventWords(event: LifeEvent, paint: Paint): string {
       return `starting ${String(event['command']).replace(process.execPath, 'node')}`;
     case 'accepting':
       return `accepting on ${port} after ${after}`;
+    case 'waiting':
+      return paint(YELLOW, waitingWords(Number(port), Number(ms), event['found'] as readonly string[]));
     case 'initialized':
       return paint(GREEN, `initialized ${hook}`);
     case 'initialize failed':

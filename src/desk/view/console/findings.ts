@@ -3,6 +3,7 @@ import { is, type LifeEvent } from '../../fc/life.ts';
 import { REPEATABLE } from '../../fc/limits.ts';
 import type { FunctionSettings } from '../../fc/settings.ts';
 import type { Line } from '../line.ts';
+import { waitingWords } from '../words.ts';
 import type { Finding } from './api.ts';
 import type { Kept } from './calls.ts';
 
@@ -63,6 +64,12 @@ const KINDS = {
     severity: 'error',
     title: 'The instance does not start',
     contract: 'The server has to accept on 0.0.0.0 and its port within 120 s, else FunctionNotStarted or CAExited.',
+    mend: 'Listen on all addresses at the port in FC_CUSTOM_LISTEN_PORT.',
+  },
+  elsewhere: {
+    severity: 'error',
+    title: 'The server listens elsewhere',
+    contract: 'The server has to accept on 0.0.0.0 and its port within 120 s, else FunctionNotStarted.',
     mend: 'Listen on all addresses at the port in FC_CUSTOM_LISTEN_PORT.',
   },
   initializer: {
@@ -202,6 +209,8 @@ export function createFindings(settings: Judged): Findings {
     if (is(event, 'exited') && !event.expected) {
       const how = event.code === undefined ? `by ${event.signal}` : `with code ${event.code}`;
       see('crash', how, `${instance} exited ${how}`, at, undefined);
+    } else if (is(event, 'waiting') && event.found.length > 0) {
+      see('elsewhere', '', waitingWords(event.port, event.ms, event.found), at, undefined);
     } else if (is(event, 'initialize failed')) {
       const how = event.status === 0 ? `no answer in ${Math.round(event.ms)} ms` : `status ${event.status}`;
       see('initializer', how, `POST /initialize: ${how}`, at, undefined);
