@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import { remarkText } from './deployment/remarks.ts';
+import { sessionWords } from './deployment/table.ts';
 import type { DeploymentFile } from './deployment.ts';
 import { TEMPLATES } from './events/templates.ts';
 import { type Endpoint, invokePath } from './fc/endpoint.ts';
@@ -48,7 +49,8 @@ export function aboutOf(
 }
 
 function rowsOf(settings: FunctionSettings): [string, string][] {
-  const { flavour, service, region, memory, cpu, timeout, healthCheck, methods, domain, environment } = settings;
+  const { flavour, service, region, memory, cpu, timeout, healthCheck, methods, domain, environment, sessionAffinity } =
+    settings;
   const hook = (of: Hook | undefined): string => (of === undefined ? 'none' : `within ${of.timeout} s`);
   return [
     ['FC', flavour],
@@ -59,6 +61,7 @@ function rowsOf(settings: FunctionSettings): [string, string][] {
     ['timeout', `${timeout} s`],
     ['requests per instance', String(settings.instanceConcurrency)],
     ['instances', `at most ${settings.maxInstances}`],
+    ...(sessionAffinity === undefined ? [] : ([['sessions', sessionWords(sessionAffinity)]] as [string, string][])),
     ['initializer', hook(settings.initializer)],
     ...(flavour === '2.0' ? ([['pre-freeze', hook(settings.preFreeze)]] as [string, string][]) : []),
     ['pre-stop', hook(settings.preStop)],

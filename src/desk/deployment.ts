@@ -68,6 +68,10 @@ export function deployment(flags: Flags, server: string, deployed?: Deployed): F
   if (flavour === '3.0' && preFreeze !== undefined) {
     throw new ConfigError(['--pre-freeze: expected --fc 2.0 with it, got 3.0, which has no such hook']);
   }
+  const affinity = affinityOf(flags.sessionAffinity, deployed?.sessionAffinity);
+  if (flavour === '2.0' && flags.sessionAffinity !== undefined && affinity !== undefined) {
+    throw new ConfigError(['--session-affinity: expected --fc 3.0 with it, got 2.0, which has none']);
+  }
   const port = flags.port ?? fixedPort(flags, deployed);
   const alone = (port ?? flags.image ?? flags.inspect) !== undefined;
   const { service, region, role, cpu, asyncRetries, asyncMaxAge } = deployed ?? {};
@@ -85,6 +89,7 @@ export function deployment(flags: Flags, server: string, deployed?: Deployed): F
     instanceConcurrency: flags.concurrency ?? deployed?.instanceConcurrency ?? 1,
     maxInstances: flags.maxInstances ?? (alone ? 1 : MAX_INSTANCES),
     idleTimeout: flags.idle,
+    ...(affinity !== undefined && flavour === '3.0' && { sessionAffinity: affinity }),
     initializer: flags.noInitializer ? undefined : initializer,
     preStop: preStop === undefined ? deployed?.preStop : { timeout: preStop },
     preFreeze: preFreeze !== undefined ? { timeout: preFreeze } : flavour === '2.0' ? deployed?.preFreeze : undefined,
@@ -92,6 +97,16 @@ export function deployment(flags: Flags, server: string, deployed?: Deployed): F
     port: port ?? 0,
     switches: parseSwitches(flags.switch),
   };
+}
+
+/** How sessions are known; their numbers stay as deployed. */
+function affinityOf(
+  flag: Flags['sessionAffinity'],
+  deployed: Deployed['sessionAffinity'],
+): Deployed['sessionAffinity'] {
+  if (flag === 'off') return undefined;
+  if (flag === undefined) return deployed;
+  return typeof flag === 'string' ? { ...deployed, by: flag } : { ...deployed, by: 'header', ...flag };
 }
 
 /** The flags and what they say, of those that win over something the file says. */
@@ -108,6 +123,7 @@ export function winners(flags: Flags, deployed: Deployed): readonly string[] {
     ['preFreeze', deployed.preFreeze],
     ['health', deployed.healthCheck],
     ['port', deployed.port],
+    ['sessionAffinity', deployed.sessionAffinity],
   ];
   const env = flags.env.filter(([name]) => Object.hasOwn(deployed.environment, name)).map(([name]) => `--env ${name}`);
   return [

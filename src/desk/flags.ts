@@ -1,4 +1,5 @@
 import { ConfigError } from '../errors.ts';
+import { isHeaderName } from './fc/sessions.ts';
 import { parseSwitches, SWITCHES } from './fc/settings.ts';
 import {
   type Allowed,
@@ -54,6 +55,15 @@ const consolePort: Allowed<number | 'off'> = {
   expects: 'a port from 0 to 65535, or off',
 };
 
+/** How sessions are known. */
+const affinity: Allowed<'cookie' | 'mcp' | 'off' | { readonly header: string }> = {
+  parse(value) {
+    if (value === 'cookie' || value === 'mcp' || value === 'off') return value;
+    return isHeaderName(value) ? { header: value } : undefined;
+  },
+  expects: 'cookie, mcp, off, or the name of a header: 5 to 40 letters, digits, "-" and "_", not x-fc-',
+};
+
 /** Of a flag that wins over the file of a deployment: FC's own default, or ours, comes last. */
 const deployed = (otherwise: number | string): { default: undefined; otherwise: string } => ({
   default: undefined,
@@ -106,6 +116,12 @@ const FLAGS = {
     ...whole(1, 200),
     ...deployed(1),
     meaning: 'requests that one instance takes at a time',
+  },
+  sessionAffinity: {
+    value: 'cookie|mcp|HEADER|off',
+    ...affinity,
+    ...deployed('off'),
+    meaning: "calls of one session go to one instance, known by FC's cookie, by MCP, or by a header; FC 3.0",
   },
   maxInstances: {
     value: 'N',

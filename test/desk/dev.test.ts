@@ -676,6 +676,33 @@ fc('should say what to do where there is no noslate.json', async () => {
   );
 });
 
+fc('should know sessions as the flag says, with the numbers that are deployed', () => {
+  const deployed = { flavour: '3.0', role: false, timeout: 3, environment: {}, triggers: [] } as const;
+  const affinity = { by: 'cookie', perInstance: 7 } as const;
+  const of = (flags: readonly string[], rest: object = {}): unknown =>
+    deployment(readFlags(flags), SERVER_FILE, { ...deployed, ...rest }).sessionAffinity;
+  assert.is(of([]), undefined);
+  assert.equal(of([], { sessionAffinity: affinity }), affinity);
+  assert.equal(of(['--session-affinity', 'my-session'], { sessionAffinity: affinity }), {
+    by: 'header',
+    header: 'my-session',
+    perInstance: 7,
+  });
+  assert.equal(of(['--session-affinity', 'mcp']), { by: 'mcp' });
+  assert.is(of(['--session-affinity', 'off'], { sessionAffinity: affinity }), undefined);
+  assert.throws(() => of(['--session-affinity', 'mcp', '--fc', '2.0']), /--session-affinity: expected --fc 3\.0/);
+  assert.throws(
+    () => readFlags(['--session-affinity', 'x-fc-own']),
+    /--session-affinity: expected cookie, mcp, off, or/,
+  );
+  const won = winners(readFlags(['--session-affinity', 'mcp']), {
+    ...deployed,
+    triggers: [],
+    sessionAffinity: affinity,
+  });
+  assert.equal(won, ['--session-affinity']);
+});
+
 fc('should take flags in every form', () => {
   const flags = readFlags(['--pre-stop', '--health=/h?x=1', '--image', '--listen', ':0', '--env', 'A=1', '--env=B=2']);
   assert.equal(

@@ -34,6 +34,8 @@ export interface Deployed {
   preStop?: Hook;
   healthCheck?: NonNullable<FunctionOptions['healthCheck']>;
   port?: number;
+  /** 3.0 only. */
+  sessionAffinity?: NonNullable<FunctionOptions['sessionAffinity']>;
   asyncRetries?: number;
   asyncMaxAge?: number;
   triggers: readonly Trigger[];

@@ -1,3 +1,5 @@
+import { SESSION_CONCURRENCY } from '../fc/settings.ts';
+import { readAffinity } from './affinity.ts';
 import { DEFAULT_SECONDS, type Deployed, put } from './deployed.ts';
 import { DEPLOYMENT_LIMITS as LIMITS } from './limits.ts';
 import {
@@ -14,7 +16,7 @@ import {
   sizeRules,
 } from './parts.ts';
 import type { Reader } from './reader.ts';
-import type { Tree } from './tree.ts';
+import { child, type Tree } from './tree.ts';
 
 const SCALING = 'instances come with calls, up to --max-instances';
 
@@ -93,10 +95,24 @@ export function readFc3(read: Reader, props: Tree): Deployed {
     scalingConfig: SCALING,
     disableOndemand: SCALING,
     idleTimeout: 'instances idle as --idle says',
-    sessionAffinity: 'any instance takes any call',
-    sessionAffinityConfig: 'any instance takes any call',
-    instanceIsolationMode: 'any instance takes any call',
+    sessionAffinity: tree => put(deployed, 'sessionAffinity', readAffinity(read, tree, props)),
+    // read with what it belongs to
+    sessionAffinityConfig: tree => {
+      if (child(props, 'sessionAffinity') === undefined) read.remark('warning', tree, 'sessionAffinity: missing');
+    },
+    instanceIsolationMode: tree => {
+      // exclusive to a session: see there
+      if (read.text(tree) === 'REQUEST_EXCLUSIVE')
+        read.remark('warning', tree, 'not played here: instances take calls again');
+    },
   });
+  if (
+    deployed.sessionAffinity !== undefined &&
+    (deployed.instanceConcurrency ?? SESSION_CONCURRENCY) !== SESSION_CONCURRENCY
+  ) {
+    const said = child(props, 'instanceConcurrency') ?? props;
+    read.remark('warning', said, `FC makes it ${SESSION_CONCURRENCY} with session affinity`);
+  }
   remarkOnRatio(read, deployed, props);
   return deployed;
 }

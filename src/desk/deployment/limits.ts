@@ -24,6 +24,9 @@ export const DEPLOYMENT_LIMITS = {
   successThreshold: range(1, 120, 1),
   maxAsyncRetryAttempts: range(0, 8, 1),
   maxAsyncEventAgeInSeconds: range(1, 2_592_000, 1),
+  sessionConcurrencyPerInstance: range(1, 200, 1),
+  sessionTTLInSeconds: range(1, 21_600, 1),
+  sessionIdleTimeoutInSeconds: range(0, 21_600, 1),
 } as const satisfies Record<string, Range>;
 
 /** Characters of a health check's path. */

@@ -1,3 +1,4 @@
+import { SESSION_AFFINITY } from '../fc/settings.ts';
 import type { Deployed, Trigger } from './deployed.ts';
 
 /**
@@ -15,6 +16,7 @@ export function table(deployed: Deployed, port: number = 0): readonly (readonly 
     ['cpu', cpu === undefined ? undefined : String(cpu)],
     ['timeout', `${timeout} s`],
     ['concurrency', instanceConcurrency === undefined ? undefined : String(instanceConcurrency)],
+    ['sessions', deployed.sessionAffinity && sessionWords(deployed.sessionAffinity)],
     ['initializer', hook(deployed.initializer) ?? 'none'],
     ['pre-freeze', hook(deployed.preFreeze)],
     ['pre-stop', hook(deployed.preStop)],
@@ -49,6 +51,12 @@ function portWords(said: number | undefined, port: number): string | undefined {
 }
 
 const hook = (of: Deployed['preStop']): string | undefined => (of === undefined ? undefined : `${of.timeout} s`);
+
+/** How sessions are known, and how long they last, in words. */
+export function sessionWords(affinity: NonNullable<Deployed['sessionAffinity']>): string {
+  const { by, header, perInstance, ttl, idle } = { ...SESSION_AFFINITY, ...affinity };
+  return `by ${by === 'header' ? header : by}, ${perInstance} per instance, ${ttl} s, idle ${idle} s`;
+}
 
 const again = ({ asyncRetries = 3, asyncMaxAge }: Deployed): string =>
   `${asyncRetries} retries${asyncMaxAge === undefined ? '' : ` in ${asyncMaxAge} s`}`;

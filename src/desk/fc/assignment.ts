@@ -3,12 +3,13 @@ import { ClientGone } from './call.ts';
 import { requestId } from './headers.ts';
 import type { Instance } from './instance.ts';
 import type { Tell } from './life.ts';
+import type { Sessions } from './sessions.ts';
 import type { FunctionSettings } from './settings.ts';
 
 /** Of an instance, what decides who gets it. */
 export type Assignable = Pick<
   Instance,
-  'state' | 'frozen' | 'healthy' | 'inFlight' | 'exited' | 'prepare' | 'take' | 'release' | 'rest' | 'stop'
+  'id' | 'state' | 'frozen' | 'healthy' | 'inFlight' | 'exited' | 'prepare' | 'take' | 'release' | 'rest' | 'stop'
 >;
 
 /** Who gets which instance, and how many there are. */
@@ -18,11 +19,12 @@ export interface Assignment<I extends Assignable> {
   /**
    * An instance with a free slot, counted in, until it is released.
    *
+   * @param session - id, of a call that has one: it gets the session's own instance.
    * @throws {FcError} rejected: no instance could be had. {ClientGone} rejected.
    */
-  acquire(requestId: string, client?: AbortSignal): Promise<I>;
+  acquire(requestId: string, client?: AbortSignal, session?: string): Promise<I>;
   /** Gives the slot back, to whoever waits for one. */
-  release(instance: I, requestId: string): void;
+  release(instance: I, requestId: string, session?: string): void;
   /** Starts another, then stops this one. */
   replace(instance: I, reason: string): void;
   /** Something about an instance has changed: it may have room now. */
@@ -36,6 +38,7 @@ export interface Assignment<I extends Assignable> {
 /** Someone who waits for a slot. */
 interface Waiter<I> {
   readonly requestId: string;
+  readonly session: string | undefined;
   /** What is to give him an instance. He takes whichever has room first. */
   start: Promise<I> | undefined;
   resolve(instance: I): void;
@@ -46,13 +49,15 @@ interface Waiter<I> {
  * Assigns instances to calls: one that has room, else a new one, up to the quota. Nothing is started before it is asked.
  *
  * @param start - starts an instance, which is then prepared.
+ * @param sessions - of a function with session affinity.
  */
 export function createAssignment<I extends Assignable>(
   settings: FunctionSettings,
   tell: Tell,
   start: () => Promise<I>,
+  sessions?: Sessions,
 ): Assignment<I> {
-  const { switches } = settings;
+  const { switches, sessionAffinity } = settings;
   const instances = new Set<I>();
   /** Those on their way; what they become decides what their waiters get. */
   const starting = new Set<Promise<I>>();
@@ -66,17 +71,45 @@ export function createAssignment<I extends Assignable>(
   const hasRoomIfHealthy = ({ state, inFlight }: I): boolean =>
     state === 'ready' && inFlight < settings.instanceConcurrency;
 
+  /** The instance that has a session, if it can still be called. */
+  function homeOf(session: string | undefined): I | undefined {
+    const id = session === undefined ? undefined : sessions?.home(session);
+    return id === undefined
+      ? undefined
+      : [...instances].find(one => one.id === id && one.healthy && one.state === 'ready');
+  }
+
+  const takesSession = ({ id }: I): boolean =>
+    sessionAffinity === undefined || sessions === undefined || sessions.count(id) < sessionAffinity.perInstance;
+
   /** One that is awake costs no thaw. */
-  function pick(): I | undefined {
-    const free = [...instances].filter(instance => instance.healthy && hasRoomIfHealthy(instance));
+  function pick(session: string | undefined): I | undefined {
+    const home = homeOf(session);
+    if (home !== undefined) return hasRoomIfHealthy(home) ? home : undefined;
+    const free = [...instances].filter(
+      instance => instance.healthy && hasRoomIfHealthy(instance) && takesSession(instance),
+    );
     return free.find(({ frozen }) => !frozen) ?? free[0];
   }
 
+  function take(instance: I, id: string, session: string | undefined): void {
+    instance.take(id);
+    if (session !== undefined) sessions?.settle(session, instance.id);
+  }
+
   function look(): void {
-    for (let free = pick(); free !== undefined && queue.length > 0; free = pick()) {
-      const waiter = queue.shift();
-      free.take(waiter?.requestId ?? '');
-      waiter?.resolve(free);
+    for (let i = 0; i < queue.length; ) {
+      const waiter = queue[i];
+      const free = pick(waiter?.session);
+      if (waiter !== undefined && free !== undefined) {
+        queue.splice(i, 1);
+        take(free, waiter.requestId, waiter.session);
+        waiter.resolve(free);
+        continue;
+      }
+      // where there is none for one there is none for the next, unless that has an instance of its own
+      if (sessions === undefined) break;
+      i += 1;
     }
     // another has taken what was started for these
     for (const waiter of queue.filter(one => one.start === undefined || !starting.has(one.start))) {
@@ -90,18 +123,34 @@ export function createAssignment<I extends Assignable>(
 
   /** Ties a waiter to a start that has room for him, a new one if need be; false above the quota. */
   function place(waiter: Waiter<I>): boolean {
-    const roomy = [...starting].find(one => waitersOf(one).length < settings.instanceConcurrency);
+    const roomy = [...starting].find(one => hasPlace(waitersOf(one), waiter));
     waiter.start = roomy ?? begin(waiter.requestId);
     return waiter.start !== undefined;
+  }
+
+  /** Whether an instance that these wait for will have room for one more. */
+  function hasPlace(others: readonly Waiter<I>[], { session }: Waiter<I>): boolean {
+    if (others.length >= settings.instanceConcurrency) return false;
+    if (sessionAffinity === undefined) return true;
+    // one that the function itself names is not known yet, and will be another
+    const known = new Set(others.map(other => other.session ?? other));
+    return (session !== undefined && known.has(session)) || known.size < sessionAffinity.perInstance;
   }
 
   /** Whether one is about to end, and with it to leave its place in the quota. */
   const makesRoom = (): boolean => [...instances].some(({ state }) => state === 'stopping');
 
   const full = (): FcError =>
-    [...instances].some(hasRoomIfHealthy)
+    [...instances].some(instance => hasRoomIfHealthy(instance) && takesSession(instance))
       ? platformError('FunctionUnhealthy', switches.startErrorStatus, 'no instance passes its health check')
       : platformError('ResourceExhausted', 429, `expected at most ${settings.maxInstances} instances`);
+
+  const busy = (): FcError =>
+    platformError(
+      'ResourceExhausted',
+      429,
+      `the session's instance has ${settings.instanceConcurrency} requests, which is the most`,
+    );
 
   const deleted = (): FcError => platformError('FunctionNotFound', 404, 'the function has been deleted');
 
@@ -143,6 +192,7 @@ export function createAssignment<I extends Assignable>(
     instance.exited.then(() => {
       taken -= 1;
       instances.delete(instance);
+      sessions?.forget(instance.id);
       uninitialized.delete(instance);
       look();
     });
@@ -164,16 +214,19 @@ export function createAssignment<I extends Assignable>(
 
   return {
     instances: () => [...instances],
-    async acquire(id, client) {
+    async acquire(id, client, session) {
       if (client?.aborted === true) throw new ClientGone();
       if (stopped) throw deleted();
-      const free = queue.length === 0 ? pick() : undefined;
+      const home = homeOf(session);
+      // a session waits for nobody, and is not moved
+      if (home !== undefined && !hasRoomIfHealthy(home)) throw busy();
+      const free = queue.length === 0 || home !== undefined ? pick(session) : undefined;
       if (free !== undefined) {
-        free.take(id);
+        take(free, id, session);
         return free;
       }
       return new Promise((resolve, reject) => {
-        const waiter: Waiter<I> = { requestId: id, start: undefined, resolve, reject };
+        const waiter: Waiter<I> = { requestId: id, session, start: undefined, resolve, reject };
         if (!place(waiter) && !makesRoom()) return reject(full());
         queue.push(waiter);
         client?.addEventListener('abort', () => {
@@ -182,7 +235,8 @@ export function createAssignment<I extends Assignable>(
         });
       });
     },
-    release(instance, id) {
+    release(instance, id, session) {
+      if (session !== undefined) sessions?.leave(session);
       instance.release(id);
       look();
     },

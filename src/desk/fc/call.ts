@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { HeaderPairs } from './headers.ts';
 import type { CallFields } from './life.ts';
 import type { Recording } from './record.ts';
+import type { CallSession } from './sessions.ts';
 
 /** How a caller wants it. @see FC contract §2, "Invocation type at the caller" */
 export interface CallOptions {
@@ -15,6 +16,8 @@ export interface CallOptions {
 /** InvokeFunction. */
 export interface EventCall extends CallOptions {
   readonly payload?: Buffer;
+  /** Those of the caller's request, of which the function sees none. */
+  readonly headers?: HeaderPairs;
 }
 
 /** A request to an HTTP trigger. */
@@ -35,6 +38,8 @@ export interface Call {
   readonly came: number;
   readonly record: Recording;
   readonly retryCount: number;
+  /** Of a function with session affinity; asynchronous calls have none. */
+  readonly session?: CallSession | undefined;
 }
 
 /** The caller has left; there is nobody to answer. */

@@ -152,7 +152,7 @@ async function invokeFunction(
       throw error instanceof FcError ? error : new ClientGone();
     },
   );
-  return platform.invoke({ ...options, payload });
+  return platform.invoke({ ...options, payload, headers: pairs(req.rawHeaders) });
 }
 
 /** What reaches the HTTP trigger. */

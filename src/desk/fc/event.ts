@@ -43,6 +43,7 @@ export function invokeEvent(
           ['X-Fc-Invocation-Duration', String(Math.round(now() - one.begun))],
           ['X-Fc-Max-Memory-Usage', instance.peakMemory().toFixed(2)],
           ...(errorType === undefined ? [] : [['X-Fc-Error-Type', errorType] as const]),
+          ...(call.session?.headers ?? []),
           ...log,
         ],
         body: readable(body),

@@ -51,8 +51,8 @@ export interface Invocation<I extends Invoked = Invoked> {
 
 /** Where instances come from, and go to. */
 export interface Slots<I> {
-  acquire(requestId: string, client?: AbortSignal): Promise<I>;
-  release(instance: I, requestId: string): void;
+  acquire(requestId: string, client?: AbortSignal, session?: string): Promise<I>;
+  release(instance: I, requestId: string, session?: string): void;
   replace(instance: I, reason: string): void;
 }
 
@@ -67,11 +67,11 @@ export type Invoke<I extends Invoked = Invoked> = <T>(
 export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell: Tell, slots: Slots<I>): Invoke<I> {
   const { switches } = settings;
   return async (call, client, perform) => {
-    const { fields, came, record, retryCount } = call;
+    const { fields, came, record, retryCount, session } = call;
     const { requestId } = fields;
-    const instance = await slots.acquire(requestId, client);
+    const instance = await slots.acquire(requestId, client, session?.id);
     if (client?.aborted === true) {
-      slots.release(instance, requestId);
+      slots.release(instance, requestId, session?.id);
       throw new ClientGone();
     }
     const controller = new AbortController();
@@ -102,6 +102,7 @@ export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell
       const response = await instance.connections.exchange({ ...request, signal, reset });
       const { statusCode: status = 0, rawHeaders } = response;
       record.response = { status, headers: pairs(rawHeaders) };
+      session?.answered(instance.id, status, record.response.headers);
       const moment = now();
       const firstByteMs = between(came, moment);
       if (!ended) tell('head', { instance: instance.id, requestId, status, firstByteMs }, moment);
@@ -130,7 +131,7 @@ export function createInvoke<I extends Invoked>(settings: FunctionSettings, tell
         ...(message !== undefined && { message }),
       };
       tell('answer', told, moment);
-      slots.release(instance, requestId);
+      slots.release(instance, requestId, session?.id);
     };
 
     const leave = (): void => {

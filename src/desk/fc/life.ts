@@ -53,6 +53,8 @@ export interface Happenings {
   frozen: OfInstance;
   /** `ms` that it was frozen. */
   thawed: OfInstance & { readonly ms: number };
+  /** One has begun there: the first letters of its id, and how many it has now. */
+  session: OfInstance & { readonly session: string; readonly sessions: number };
   healthy: OfInstance;
   unhealthy: OfInstance;
   /** So many instances are running or on their way. */

@@ -5,13 +5,14 @@ import { createAssignment } from './assignment.ts';
 import { createAsync } from './async.ts';
 import { type Call, type CallOptions, ClientGone, type EventCall, type HttpCall } from './call.ts';
 import { invokeEvent } from './event.ts';
-import { header, requestId } from './headers.ts';
+import { type HeaderPairs, header, requestId } from './headers.ts';
 import { type Instance, startInstance } from './instance.ts';
 import { createInvoke } from './invocation.ts';
 import { between, type CallFields, createLife, type Life } from './life.ts';
 import { collect, LIMITS, refusal, tooLarge } from './limits.ts';
 import { createRecord, type RequestHead } from './record.ts';
 import { type Passed, readable, upload } from './relay.ts';
+import { type CallSession, createSessions } from './sessions.ts';
 import { type FunctionOptions, type FunctionSettings, functionSettings } from './settings.ts';
 import { requestTrigger } from './trigger.ts';
 
@@ -32,13 +33,16 @@ export interface Platform {
   /**
    * An instance with a free slot, counted in, until it is released. For what is no plain request.
    *
+   * @param session - id, of a call that has one.
    * @throws {FcError} rejected: no instance could be had. {ClientGone} rejected.
    */
-  acquire(requestId: string, signal?: AbortSignal): Promise<Instance>;
+  acquire(requestId: string, signal?: AbortSignal, session?: string): Promise<Instance>;
+  /** What such a call has of a session; undefined of a function without. @throws {FcError} it names none that could be. */
+  session(method: string, headers: HeaderPairs): CallSession | undefined;
   /** Tells that such a call has come. */
   receive(fields: Omit<CallFields, 'requestId'>, sent: RequestHead): Call;
   /** Gives the slot back, to whoever waits for one. */
-  release(instance: Instance, requestId: string): void;
+  release(instance: Instance, requestId: string, session?: string): void;
   /** Starts instances until there are so many, or stops those that are too many. They freeze. */
   scale(count: number): Promise<void>;
   /** Stops all instances. Resolves when no process is left. */
@@ -53,7 +57,9 @@ export interface Platform {
 export function createPlatform(options: FunctionOptions, life: Life = createLife(), keptBytes: number = 0): Platform {
   const settings = functionSettings(options);
   const { tell } = life;
-  const assignment = createAssignment(settings, tell, () => startInstance(settings, tell));
+  const { sessionAffinity } = settings;
+  const sessions = sessionAffinity && createSessions(sessionAffinity, tell);
+  const assignment = createAssignment(settings, tell, () => startInstance(settings, tell), sessions);
   const invoke = createInvoke(settings, tell, assignment);
   const later = createAsync(settings, tell);
   life.on(({ event }) => {
@@ -109,6 +115,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     scale,
     stop,
     receive,
+    session: (method, headers) => sessions?.open(method, headers),
     async invoke(event = {}) {
       const bytes = event.payload?.length ?? 0;
       const isAsync = event.invocationType === 'Async';
@@ -116,7 +123,10 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
       const call = receive({ kind: 'event', bytes }, { method: 'POST', path: '/invoke', headers: [] }, isAsync);
       return reply(call, async () => {
         if (bytes > limit) throw tooLarge(limit);
-        if (!isAsync) return invokeEvent(settings, invoke, call, event);
+        if (!isAsync) {
+          const session = sessions?.open('POST', event.headers ?? []);
+          return invokeEvent(settings, invoke, { ...call, session }, event);
+        }
         const detached = withoutClient(event);
         return accept(call, attempt => invokeEvent(settings, invoke, attempt, detached));
       });
@@ -132,7 +142,8 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
         if (told !== undefined && Number(told) > LIMITS.syncBody) throw tooLarge(LIMITS.syncBody);
         if (!isAsync) {
           const openBody = body && ((passed: Passed) => upload(body, passed));
-          return requestTrigger(settings, invoke, tell, call, asked, openBody, 'first');
+          const placed = { ...call, session: sessions?.open(method, headers) };
+          return requestTrigger(settings, invoke, tell, placed, asked, openBody, 'first');
         }
         const payload = body && (await collect(body, LIMITS.asyncBody).catch(brokenOff));
         const openBody = payload && ((passed: Passed) => whole(payload, passed));

@@ -54,8 +54,30 @@ export interface FunctionSettings {
   readonly port: number;
   /** Whether limits of time and freezes wait, as while a debugger is attached. */
   readonly isHeld: () => boolean;
+  /** 3.0 only. Calls of one session go to one instance, which takes as many calls as FC allows. */
+  readonly sessionAffinity: SessionAffinity | undefined;
   readonly switches: Switches;
 }
+
+/** How calls of one session are known, and how long one lasts. @see FC contract §6, S42 */
+export interface SessionAffinity {
+  /** `cookie`: FC's own. `header`: one of the user's choice. `mcp`: MCP's, of its Streamable HTTP. */
+  readonly by: 'cookie' | 'header' | 'mcp';
+  /** The chosen header's name; of `header` alone. */
+  readonly header: string;
+  /** Sessions that an instance may have. */
+  readonly perInstance: number;
+  /** From its first call, s. */
+  readonly ttl: number;
+  /** From the end of its last call, s. */
+  readonly idle: number;
+}
+
+/** FC's own defaults of session affinity. */
+export const SESSION_AFFINITY: Omit<SessionAffinity, 'by'> = { header: '', perInstance: 20, ttl: 21_600, idle: 1800 };
+
+/** What FC makes of a function's concurrency when it has session affinity. */
+export const SESSION_CONCURRENCY = 200;
 
 /** A lifecycle hook that is configured. */
 export interface Hook {
@@ -215,17 +237,27 @@ export function parseSwitches(pairs: readonly string[]): Partial<Switches> {
 }
 
 /** What differs from the defaults of a function; of the switches too. */
-export interface FunctionOptions extends Partial<Omit<FunctionSettings, 'switches' | 'healthCheck'>> {
+export interface FunctionOptions
+  extends Partial<Omit<FunctionSettings, 'switches' | 'healthCheck' | 'sessionAffinity'>> {
   readonly command: readonly string[];
   readonly switches?: Partial<Switches>;
   readonly healthCheck?: Partial<HealthCheck> & { readonly httpGetUrl: string };
+  readonly sessionAffinity?: Partial<SessionAffinity> & Pick<SessionAffinity, 'by'>;
 }
 
 /** Fills in what was not said, with FC's defaults where it has any. */
-export function functionSettings({ healthCheck, switches, ...options }: FunctionOptions): FunctionSettings {
+export function functionSettings({
+  healthCheck,
+  sessionAffinity,
+  switches,
+  ...options
+}: FunctionOptions): FunctionSettings {
   const flavour = options.flavour ?? '3.0';
   if (flavour === '3.0' && options.preFreeze !== undefined) {
     throw new Error('preFreeze: expected no such hook in 3.0, which has dropped it');
+  }
+  if (flavour === '2.0' && sessionAffinity !== undefined) {
+    throw new Error('sessionAffinity: expected none in 2.0, which does not know it');
   }
   return {
     flavour,
@@ -254,6 +286,8 @@ export function functionSettings({ healthCheck, switches, ...options }: Function
     port: 0,
     isHeld: () => false,
     ...options,
+    ...(sessionAffinity && { instanceConcurrency: SESSION_CONCURRENCY }),
+    sessionAffinity: sessionAffinity && { ...SESSION_AFFINITY, ...sessionAffinity },
     healthCheck: healthCheck && { ...HEALTH_CHECK, ...healthCheck },
     switches: { ...defaultSwitches(flavour), ...switches },
   };

@@ -42,7 +42,8 @@ export function requestTrigger(
         fresh: attempt === 'second',
       });
       const answer = relay(settings, one, asked, response);
-      return { ...answer, headers: [...answer.headers, ...(await one.logResult(asked.logType))] };
+      const own = call.session?.headers ?? [];
+      return { ...answer, headers: [...answer.headers, ...own, ...(await one.logResult(asked.logType))] };
     } catch (error) {
       if (error instanceof FcError) {
         one.end(error.status, error.code, undefined, error.message);

@@ -10,6 +10,7 @@ import type { Instance } from './instance.ts';
 import { between } from './life.ts';
 import { refusal } from './limits.ts';
 import type { Platform } from './platform.ts';
+import type { CallSession } from './sessions.ts';
 import type { FunctionSettings } from './settings.ts';
 
 /** True for the opening handshake of RFC 6455. */
@@ -38,10 +39,12 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
   client.on('close', () => gone.abort());
 
   let instance: Instance;
+  let session: CallSession | undefined;
   try {
     const refused = refusal({ method, path, headers: given }, settings);
     if (refused !== undefined) throw refused;
-    instance = await platform.acquire(id, gone.signal);
+    session = platform.session(method, given);
+    instance = await platform.acquire(id, gone.signal, session?.id);
   } catch (error) {
     if (!(error instanceof FcError)) {
       client.destroy();
@@ -53,6 +56,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
     return;
   }
 
+  const own = (): HeaderPairs => session?.headers ?? [];
   const begun = now();
   const on = {
     ...fields,
@@ -86,7 +90,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
       ...why,
     };
     life.tell('answer', told, moment);
-    platform.release(instance, id);
+    platform.release(instance, id, session?.id);
   }
 
   function cut(why: End): void {
@@ -137,7 +141,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
     const passed = pairs(response.rawHeaders).filter(pair => !isReserved(settings, pair));
     const { statusCode: status = 502 } = response;
     begin(response);
-    respond({ status, headers: [...passed, ['X-Fc-Request-Id', id]], body: response }, client);
+    respond({ status, headers: [...passed, ...own(), ['X-Fc-Request-Id', id]], body: response }, client);
     response.on('close', () => end(status, {}));
   });
   outgoing.on('upgrade', (response, _, first) => {
@@ -148,7 +152,7 @@ export async function tunnel(platform: Platform, req: IncomingMessage, client: S
       pair => !isReserved(settings, pair) && !/^upgrade$/i.test(pair[0]),
     );
     client.write(
-      headOf(101, [...passed, ['Connection', 'Upgrade'], ['Upgrade', 'websocket'], ['X-Fc-Request-Id', id]]),
+      headOf(101, [...passed, ...own(), ['Connection', 'Upgrade'], ['Upgrade', 'websocket'], ['X-Fc-Request-Id', id]]),
     );
     if (first.length > 0) upstream.unshift(first);
     if (head.length > 0) client.unshift(head);

@@ -111,6 +111,8 @@ export function eventWords(event: LifeEvent, paint: Paint): string {
       const how = event['code'] === undefined ? `by ${event['signal']}` : `with code ${event['code']}`;
       return event['expected'] ? `exited ${how}` : paint(RED, `exited ${how} (unexpected)`);
     }
+    case 'session':
+      return `session ${event['session']}… begins, of ${event['sessions']} here`;
     case 'healthy':
       return paint(GREEN, 'healthy again');
     case 'unhealthy':

@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: variables of Serverless Devs
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import type { Deployed } from '../../../src/desk/deployment/deployed.ts';
 import { type Reading, readDeployment } from '../../../src/desk/deployment/read.ts';
 import { remarkText } from '../../../src/desk/deployment/remarks.ts';
 import { table, tableLines } from '../../../src/desk/deployment/table.ts';
@@ -304,6 +305,59 @@ resources:
   const doubled = Array.from({ length: 40 }, (_, i) => `a${i + 1}: &a${i + 1} [*a${i}, *a${i}]`);
   const bomb = read(['a0: &a0 [x]', ...doubled].join('\n'));
   assert.match(remarks(bomb).join(), /^error s\.yaml:\d+: \S+: expected at most 20000 values$/);
+});
+
+deployment('should play session affinity as FC 3.0 has it', () => {
+  const header = read(
+    fc3(
+      'instanceConcurrency: 20',
+      'sessionAffinity: HEADER_FIELD',
+      'sessionAffinityConfig:',
+      '  affinityHeaderFieldName: my-session',
+      '  sessionConcurrencyPerInstance: 30',
+      '  sessionTTLInSeconds: 3600',
+      '  sessionIdleTimeoutInSeconds: 60',
+    ),
+  );
+  assert.equal(header.deployed?.sessionAffinity, {
+    by: 'header',
+    header: 'my-session',
+    perInstance: 30,
+    ttl: 3600,
+    idle: 60,
+  });
+  assert.equal(remarks(header), [
+    'warning s.yaml:9: resources.app.props.instanceConcurrency: FC makes it 200 with session affinity',
+  ]);
+  assert.ok(
+    tableLines(table(header.deployed as Deployed))
+      .join()
+      .includes('sessions by my-session, 30 per instance, 3600 s, idle 60 s'),
+  );
+
+  const alone = read(fc3('sessionAffinity: GENERATED_COOKIE', 'instanceIsolationMode: SESSION_EXCLUSIVE'));
+  assert.equal([alone.deployed?.sessionAffinity, remarks(alone)], [{ by: 'cookie', perInstance: 1 }, []]);
+  assert.equal(read(fc3('sessionAffinity: MCP_STREAMABLE')).deployed?.sessionAffinity, { by: 'mcp' });
+  assert.is(read(fc3('sessionAffinity: NONE')).deployed?.sessionAffinity, undefined);
+
+  for (const [lines, text] of [
+    [['sessionAffinity: MCP_SSE'], /^warning .*sessionAffinity: not played here/],
+    [['sessionAffinity: STICKY'], /^error .*sessionAffinity: expected NONE or GENERATED_COOKIE or .*, got "STICKY"/],
+    [['sessionAffinity: HEADER_FIELD'], /^error .*affinityHeaderFieldName: missing/],
+    [
+      ['sessionAffinity: HEADER_FIELD', 'sessionAffinityConfig: { affinityHeaderFieldName: x-fc-session }'],
+      /^error .*not x-fc-/,
+    ],
+    [
+      ['sessionAffinity: GENERATED_COOKIE', 'sessionAffinityConfig: { sessionTTLInSeconds: 86400 }'],
+      /^error .*from 1 to 21600, got 86400/,
+    ],
+    [['sessionAffinityConfig: { sessionTTLInSeconds: 60 }'], /^warning .*sessionAffinity: missing/],
+  ] as const) {
+    const [remark = '', ...rest] = remarks(read(fc3(...lines)));
+    assert.match(remark, text);
+    assert.equal(rest, []);
+  }
 });
 
 deployment.run();

@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert';
 import { FcError, platformError } from '../../../src/desk/fc/answers.ts';
 import { type Assignable, type Assignment, createAssignment } from '../../../src/desk/fc/assignment.ts';
 import { ClientGone } from '../../../src/desk/fc/call.ts';
+import { createSessions } from '../../../src/desk/fc/sessions.ts';
 import { type FunctionOptions, functionSettings } from '../../../src/desk/fc/settings.ts';
 import type { State } from '../../../src/desk/fc/state.ts';
 import { deferred, suite, within } from '../../helpers.ts';
@@ -27,6 +28,7 @@ function fake(number: number): Fake {
   const started = deferred<Error | undefined>();
   const ended = deferred<number>();
   const instance: Fake = {
+    id: `c-${number}`,
     number,
     state: 'starting',
     frozen: false,
@@ -78,14 +80,18 @@ function assigning(options: Partial<FunctionOptions> = {}): {
   const started: Fake[] = [];
   const told: string[] = [];
   const settings = functionSettings({ command: ['none'], ...options });
+  const tell = (event: string): void => void told.push(event);
+  const { sessionAffinity } = settings;
+  const sessions = sessionAffinity && createSessions(sessionAffinity, tell);
   const slots = createAssignment(
     settings,
-    event => void told.push(event),
+    tell,
     async () => {
       const instance = fake(started.length);
       started.push(instance);
       return instance;
     },
+    sessions,
   );
   return { slots, started, told };
 }
@@ -274,6 +280,42 @@ assignment('should stop all at the end, one on its way too, and refuse who waits
   ready.end();
   await within(5000, ended, 'the end');
   assert.equal(slots.instances(), []);
+});
+
+assignment('should give the calls of a session one instance, and an instance so many sessions', async () => {
+  const { slots, started } = assigning({ sessionAffinity: { by: 'cookie', perInstance: 2 } });
+  const calls = ['a', 'b', 'a', 'c', 'b'].map((session, i) => slots.acquire(`r${i}`, undefined, session));
+  await turn();
+  assert.is(started.length, 2, 'the third session has no room with the first two');
+  for (const instance of started) instance.ready();
+  const numbers = (await within(5000, Promise.all(calls), 'all calls')).map(({ number }) => number);
+  assert.equal(numbers, [0, 0, 0, 1, 0]);
+  assert.is((await slots.acquire('r5', undefined, 'c')).number, 1);
+  assert.is((await slots.acquire('r6', undefined, 'd')).number, 1);
+  const [first] = started;
+  first?.end();
+  await turn();
+  const again = slots.acquire('r7', undefined, 'a');
+  await turn();
+  assert.is(started.length, 3, 'a session whose instance is gone begins anew');
+  started[2]?.ready();
+  assert.is((await within(5000, again, 'the call')).number, 2);
+});
+
+assignment('should not move a session whose instance is full, but refuse its call', async () => {
+  const { slots, started } = assigning({ sessionAffinity: { by: 'cookie' } });
+  const calls = Array.from({ length: 200 }, (_, i) => slots.acquire(`r${i}`, undefined, 'a'));
+  await turn();
+  started[0]?.ready();
+  const [held] = await within(5000, Promise.all(calls), 'all calls');
+  assert.is(await codeOf(slots.acquire('one more', undefined, 'a')), 'ResourceExhausted');
+  const other = slots.acquire('another', undefined, 'b');
+  await turn();
+  assert.is(started.length, 2, 'another session goes elsewhere');
+  started[1]?.ready();
+  assert.is((await within(5000, other, 'the call')).number, 1);
+  if (held !== undefined) slots.release(held, 'r0', 'a');
+  assert.is((await slots.acquire('one more', undefined, 'a')).number, 0);
 });
 
 assignment.run();

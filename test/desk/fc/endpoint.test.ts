@@ -355,6 +355,29 @@ function frame(text: string): Buffer {
   return Buffer.concat([Buffer.from([...head, 0, 0, 0, 0]), Buffer.from(text)]);
 }
 
+endpoint('should keep a WebSocket, and what comes after it, with the session’s instance', async () => {
+  await withEndpoint({ sessionAffinity: { by: 'cookie', perInstance: 1 } }, async (port, platform) => {
+    const client = await raw(port, get('/chat', HANDSHAKE));
+    const head = await client.until('\r\n\r\n');
+    const [, cookie] = /^Set-Cookie: (x-fc-cookie-session-id=[^;]+);/m.exec(head) ?? [];
+    assert.ok(cookie !== undefined, head);
+    const [instance] = platform.instances();
+    const own = await ask(port, { headers: { cookie } });
+    assert.equal([own.status, own.headers['set-cookie']], [200, ['a=1', 'b=2']]);
+    assert.is(platform.instances().length, 1);
+    const other = await raw(port, get('/chat', HANDSHAKE));
+    await other.until('\r\n\r\n');
+    assert.equal(
+      platform.instances().map(({ inFlight }) => inFlight),
+      [1, 1],
+      'another client has another instance',
+    );
+    client.socket.destroy();
+    other.socket.destroy();
+    await when(platform, 'the end', ({ event, instance: of }) => event === 'answer' && of === instance?.id);
+  });
+});
+
 endpoint('should carry a WebSocket as one invocation', async () => {
   await withEndpoint({ maxInstances: 1 }, async (port, platform) => {
     const client = await raw(port, get('/chat?room=1', HANDSHAKE));
