@@ -20,6 +20,7 @@ import { KEYS, listenForWords } from './keys.ts';
 import { refuse } from './refuse.ts';
 import { MOST_BODY } from './view/console/calls.ts';
 import { type Console, openConsole } from './view/console/server.ts';
+import { createTraces, readTarget, type Target } from './view/otlp.ts';
 import { createScreen, createStatus } from './view/status.ts';
 import { createReport, type Report } from './view/terminal.ts';
 import { type Ways, waysIn } from './ways.ts';
@@ -38,16 +39,17 @@ const STATUS_MS = 1000;
  * @param server - file of ours, for a folder that has a noslate.json.
  */
 export async function dev(args: readonly string[], server: string): Promise<void> {
-  const { flags, file: found, settings } = configure(args, server);
+  const { flags, file: found, settings, target } = configure(args, server);
   const isTerminal = process.stdout.isTTY === true;
   const json = flags.json === true || !isTerminal;
   const started = now();
+  const moment = (): number => now() - started;
   const status = createStatus();
   const print = (text: string): boolean => process.stdout.write(text);
   const screen = createScreen(
     print,
     () => process.stdout.columns,
-    () => status.text(now() - started),
+    () => status.text(moment()),
   );
   const report = createReport(
     { json, colour: !process.env['NO_COLOR'], log: flags.log === 'on' },
@@ -58,6 +60,8 @@ export async function dev(args: readonly string[], server: string): Promise<void
   const played = { ...settings, isHeld: () => inspector?.isAttached() === true };
   const platform = createPlatform(played, life, flags.console === 'off' ? 0 : MOST_BODY);
   life.on(report.event);
+  const traces = target && createTraces(target, platform.settings, moment, tellOfTraces);
+  if (traces !== undefined) life.on(traces.event);
   if (!json) {
     life.on(event => {
       status.event(event);
@@ -78,11 +82,16 @@ export async function dev(args: readonly string[], server: string): Promise<void
   process.on('exit', () => killAll(platform));
   if (found !== undefined) announceDeployment(found, flags, platform, report);
   announce(platform, endpoint, page, flags.inspect, ways, report);
+  if (target !== undefined) report.note('traces', { url: target.url.origin }, `traces go to ${target.url.origin}\n`);
   if (file !== undefined && flags.watch === 'on')
     watch(
       () => codeBelow(dirname(file)),
       () => replaceAll(platform, 'code changed'),
     );
+
+  function tellOfTraces(problem: string): void {
+    report.note('traces', { problem }, problem);
+  }
 
   async function openDebugger(): Promise<Inspector | undefined> {
     const { inspect: port } = flags;
@@ -122,6 +131,7 @@ export async function dev(args: readonly string[], server: string): Promise<void
     const waiting = platform.instances().reduce((sum, { inFlight }) => sum + inFlight, 0);
     report.note('quitting', { inFlight: waiting }, waiting > 0 ? `waits for ${waiting} in flight; Ctrl-C kills` : '');
     await platform.stop();
+    await traces?.flush();
     endpoint.close();
     page?.close();
     inspector?.close();
@@ -151,6 +161,7 @@ interface Asked {
   readonly flags: Flags;
   readonly file: DeploymentFile | undefined;
   readonly settings: FunctionOptions;
+  readonly target: Target | undefined;
 }
 
 /** Gives what is asked for, or ends the process: with what is wrong with that, or with the help. */
@@ -164,10 +175,19 @@ function configure(args: readonly string[], server: string): Asked {
     const file = configFile(flags);
     if (file !== undefined && !existsSync(file)) throw new ConfigError([missing(flags, file)]);
     const found = findDeployment(flags);
-    return { flags, file: found, settings: deployment(flags, server, found?.deployed) };
+    return { flags, file: found, settings: deployment(flags, server, found?.deployed), target: tracesTarget() };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return refuse('dev', error.problems);
+  }
+}
+
+/** Where traces go. @throws {ConfigError} a variable is wrong. */
+function tracesTarget(): Target | undefined {
+  try {
+    return readTarget(process.env);
+  } catch (error) {
+    throw new ConfigError([(error as Error).message]);
   }
 }
 
