@@ -19,6 +19,9 @@ const NOSLATED = '0.25.0';
 const WEIGH_EVERY_MS = 1000;
 const WEIGH_STRIKES = 3;
 
+/** Calls of a worker after which it is looked for what they leave behind. */
+const LOOKS = 20;
+
 type Handler = (ctx: Context, req: IncomingMessage, res: ServerResponse) => unknown;
 type Initializer = (ctx: Context) => unknown;
 
@@ -42,6 +45,7 @@ export async function runWorker(): Promise<void> {
   process.argv.length = 2;
   const init = workerData as WorkerInit;
   const calls = new Table<Call>();
+  let looks = LOOKS;
   let handler: Handler;
   const post = (message: FromWorker): void => port.postMessage(message);
   /** A piece has a memory of its own, so it is handed over and not copied once more. */
@@ -74,6 +78,7 @@ export async function runWorker(): Promise<void> {
       // nobody sends the rest of a body whose answer is complete
       req.destroy();
     }
+    const before = looks > 0 ? timers() : 0;
     calls.set(id, call);
     req.receive(piece, isEnd);
     try {
@@ -86,6 +91,18 @@ export async function runWorker(): Promise<void> {
     }
     call.hasReturned = true;
     if (call.isCancelled) post(['settled', id]);
+    if (looks > 0 && calls.size === 0) setImmediate(look, before);
+  }
+
+  /** Complains of work that FC would freeze away. Once is enough. */
+  function look(before: number): void {
+    if (calls.size > 0) return;
+    looks -= 1;
+    const left = timers() - before;
+    if (left <= 0) return;
+    looks = 0;
+    const what = left === 1 ? '1 timer' : `${left} timers`;
+    process.stderr.write(`left ${what} behind its answer: FC freezes the instance between calls, and they wait\n`);
   }
 
   function cancel(id: number): void {
@@ -136,6 +153,12 @@ export async function runWorker(): Promise<void> {
   }
   post(['ready', failure]);
 }
+
+/** What Node.js has of itself, though its types do not. */
+const { getActiveResourcesInfo } = process as unknown as { getActiveResourcesInfo(): string[] };
+
+/** Timers that run, of those that keep a process alive. */
+const timers = (): number => getActiveResourcesInfo().filter(name => name === 'Timeout').length;
 
 /** Loads `FILE.EXPORT` out of a folder. */
 function load<T>(folder: string, key: string, what: string): T {

@@ -144,4 +144,25 @@ output('should come as it was printed, by whatever way', async () => {
   });
 });
 
+output('should be told that FC would freeze away what it leaves behind, once', async () => {
+  const source = `
+    let ticks = setInterval(() => {}, 1000);
+    exports.handler = async (ctx, req, res) => {
+      if (req.url === '/unref') setTimeout(() => {}, 60000).unref();
+      if (req.url === '/over') await new Promise(done => setTimeout(done, 5));
+      if (req.url === '/left') setTimeout(() => {}, 60000), setTimeout(() => {}, 60000);
+      console.log('answering ' + req.url);
+      res.end();
+    };`;
+  const overrides = { f: { worker: { replicaCountLimit: 1 } } };
+  await withServer({ functions: { f: source }, overrides }, async ({ port, lines, line }) => {
+    for (const path of ['/', '/unref', '/over', '/left', '/left', '/end']) await ask(port, { path });
+    await line('the last', ({ message }) => message === 'answering /end');
+    const told = lines().map(({ message }) => message);
+    const complaints = told.filter(message => message.includes('behind its answer'));
+    assert.equal(complaints, ['left 2 timers behind its answer: FC freezes the instance between calls, and they wait']);
+    assert.ok(told.indexOf(complaints[0] ?? '') > told.indexOf('answering /left'));
+  });
+});
+
 output.run();

@@ -17,6 +17,9 @@ const LATE_MS = 20;
 /** Connections that were there, and are not any more. */
 const BROKEN = /ECONNRESET|EPIPE|socket hang up/;
 
+/** What the local agent says of a function that goes on. @see src/local/worker.ts */
+const LEFT = /^left (\d+ timers?) behind its answer/;
+
 /** A kind of breach: what FC's contract says, and what to do. */
 type Kind = Pick<Finding, 'severity' | 'title' | 'contract' | 'mend'>;
 
@@ -241,6 +244,12 @@ export function createFindings(settings: Judged): Findings {
       // the server's own lines come when they come
       if (kept === undefined || (line.from !== 'function' && line.from !== 'other')) return;
       const { row } = kept;
+      const [, timers] = LEFT.exec(line.text) ?? [];
+      if (timers !== undefined) {
+        const place = placeOf(kept);
+        see('after', place, `${place}: left ${timers} behind`, at, row.id);
+        return;
+      }
       if (!row.isDone || at - row.at - (row.totalMs ?? 0) < LATE_MS) return;
       const place = placeOf(kept);
       see('after', place, `${place}: printed "${line.text.slice(0, 60)}" after its answer`, at, row.id);
