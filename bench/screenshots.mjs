@@ -1,7 +1,7 @@
 // Makes the pictures of the console, of a real run of `noslate-fc dev` with the examples: cold starts, a freeze, failures
 // and a burst. Takes a folder to write to, and parts of pictures' names; with some, only those.
 //
-//   npm run screenshots [-- FOLDER [PART]...]
+//   npm run screenshots [-- FOLDER [PART]...]      without a folder: the one of the README, beside the charts
 //
 // Needs Debian's chromium, or the one that CHROMIUM names.
 import { spawn } from 'node:child_process';
@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 import autocannon from 'autocannon';
 import { chromium } from 'playwright-core';
 
-const [out = 'bench/charts', ...parts] = process.argv.slice(2);
+const [out, ...parts] = process.argv.length > 2 ? process.argv.slice(2) : ['bench/charts', 'now-light.png'];
 const WIDTHS = { '': { width: 1280, height: 800 }, '-390': { width: 390, height: 844 } };
 const DEPLOYMENT = `edition: 3.0.0
 name: shop

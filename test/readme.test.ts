@@ -6,7 +6,18 @@ import { help } from '../src/config.ts';
 import { PROFILE_SCHEMA } from '../src/profile.ts';
 import { check } from '../src/schema.ts';
 import { freePort } from './container/container.ts';
-import { endWithUs, eventually, type Observed, observe, suite, temporary, within, without, write } from './helpers.ts';
+import {
+  endWithUs,
+  eventually,
+  type Observed,
+  observe,
+  SERVER_FILE,
+  suite,
+  temporary,
+  within,
+  without,
+  write,
+} from './helpers.ts';
 
 // Does what the README says, block by block as it stands there, in a copy of the repository.
 
@@ -67,8 +78,8 @@ const clean = Object.fromEntries(
   Object.entries(process.env).filter(([name]) => !/^(SERVER|FC|NOSLATED?|TURF|npm)_|^FORCE_COLOR$/.test(name)),
 );
 
-/** The package's command is the one that is built there; that npx finds it, the package's own test holds. */
-const ours = (command: string): string => command.replace(/\bnpx noslate-fc\b/g, `node ${root}/dist/server.js`);
+/** The package's command is the one that is built; that npx finds it, the package's own test holds. */
+const ours = (command: string): string => command.replace(/\bnpx noslate-fc\b/g, `node ${SERVER_FILE}`);
 
 /** What plays Function Compute until it is told to quit. */
 const isDev = (command: string): boolean => /^(npm run fc|npx noslate-fc dev)\b/.test(command);
@@ -132,7 +143,7 @@ async function start(command: string, shown: string | undefined): Promise<void> 
   if (terminal !== undefined) assertEnded(await terminal.end());
   const port = await freePort();
   const isFc = isDev(command);
-  const flags = `${command.startsWith('npm') ? ' --' : ''} --listen 127.0.0.1:${port}`;
+  const flags = `${command.startsWith('npm') ? ' --' : ''} --listen 127.0.0.1:${port} --console 0`;
   terminal = await openTerminal(isFc ? command + flags : command, folder, port);
   const { output } = terminal;
   const wanted = isFc ? '"event":"ready"' : (shown?.trim() ?? `localhost:${port}`).replaceAll(':9000', `:${port}`);
@@ -189,7 +200,7 @@ for (const { section, language, text, shown } of blocks) {
       }
     });
   }
-  if (section === 'Start' && first.startsWith('curl ')) {
+  if (section === 'From a clone' && first.startsWith('curl ')) {
     walk('should answer by new code when a file of the examples is changed', async () => {
       const file = join(folder, 'examples/hello/index.js');
       writeFileSync(file, readFileSync(file, 'utf8').replaceAll('Hello', 'Good day'));
