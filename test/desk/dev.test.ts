@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, readFileSync, realpathSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { basename, dirname, join } from 'node:path';
@@ -16,6 +15,7 @@ import { createReport, type Report } from '../../src/desk/view/terminal.ts';
 import { waitingWords } from '../../src/desk/view/words.ts';
 import {
   ask,
+  deferred,
   endWithUs,
   eventually,
   get,
@@ -292,8 +292,8 @@ fc('should wait as long as a debugger stops a function, and not any more when it
     const [target] = JSON.parse(String((await ask(inspect, { path: '/json/list' })).body)) as [Target];
     assert.is(new URL(target.webSocketDebuggerUrl).port, String(inspect));
     const debuggers = new WebSocket(target.webSocketDebuggerUrl);
-    const paused = debugWorkers(debuggers);
-    await within(10_000, once(debuggers, 'open'), 'the debugger to get in');
+    const { attached, paused } = debugWorkers(debuggers);
+    await within(10_000, attached, 'the debugger to get in');
     const call = command.ask('/');
     const resume = await within(10_000, paused, 'the function to stop at its breakpoint');
     // no event tells that nothing ends it at the function's own limit
@@ -314,22 +314,25 @@ interface Target {
   readonly webSocketDebuggerUrl: string;
 }
 
-/** Debugs all workers; resolves when one has stopped, with what lets it go on. */
-function debugWorkers(debuggers: WebSocket): Promise<() => void> {
+/** Debugs all workers: when one is attached, and when one has stopped, with what lets it go on. */
+function debugWorkers(debuggers: WebSocket): { attached: Promise<void>; paused: Promise<() => void> } {
   let ids = 0;
   const send = (method: string, params: object): void => debuggers.send(JSON.stringify({ id: ++ids, method, params }));
   const tell = (sessionId: string, method: string): void =>
     send('NodeWorker.sendMessageToWorker', { sessionId, message: JSON.stringify({ id: ++ids, method }) });
+  const attached = deferred();
+  const paused = deferred<() => void>();
   debuggers.on('open', () => send('NodeWorker.enable', { waitForDebuggerOnStart: false }));
-  return new Promise(resolve => {
-    debuggers.on('message', data => {
-      const { method, params } = JSON.parse(String(data));
-      if (method === 'NodeWorker.attachedToWorker') tell(params.sessionId, 'Debugger.enable');
-      if (method !== 'NodeWorker.receivedMessageFromWorker') return;
-      if (JSON.parse(params.message).method !== 'Debugger.paused') return;
-      resolve(() => tell(params.sessionId, 'Debugger.resume'));
-    });
+  debuggers.on('message', data => {
+    const { method, params } = JSON.parse(String(data));
+    if (method === 'NodeWorker.attachedToWorker') tell(params.sessionId, 'Debugger.enable');
+    if (method !== 'NodeWorker.receivedMessageFromWorker') return;
+    const message = JSON.parse(params.message);
+    // what it answers first is that it is enabled
+    if (message.id !== undefined) attached.resolve();
+    if (message.method === 'Debugger.paused') paused.resolve(() => tell(params.sessionId, 'Debugger.resume'));
   });
+  return { attached: attached.promise, paused: paused.promise };
 }
 
 fc('should say so when the debugger’s port is taken, or no debugger could reach a function', async () => {

@@ -22,6 +22,14 @@ export function holders(name: string, value: string): number[] {
     .map(Number);
 }
 
+/** What of freezing cannot be played on a system, for who develops there; undefined: nothing is left out. */
+export function unplayed(system: NodeJS.Platform): string | undefined {
+  if (system === 'linux') return undefined;
+  return system === 'win32'
+    ? 'Windows has no SIGSTOP: functions go on while they are said to be frozen'
+    : 'frozen is the process alone, and no child of it: for those this takes Linux';
+}
+
 /** Sends a signal to each that is still there. */
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
