@@ -4,13 +4,10 @@
 //   npm run screenshots [-- FOLDER [PART]...]      without a folder: the one of the README, beside the charts
 //
 // Needs Debian's chromium, or the one that CHROMIUM names.
-import { spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import autocannon from 'autocannon';
-import { chromium } from 'playwright-core';
+import { launchBrowser, startDesk } from './desk-run.mjs';
 
 const [out, ...parts] = process.argv.length > 2 ? process.argv.slice(2) : ['bench/charts', 'now-light.png'];
 const WIDTHS = { '': { width: 1280, height: 800 }, '-390': { width: 390, height: 844 } };
@@ -57,40 +54,18 @@ const PICTURES = {
   contract: { hash: '#/contract' },
 };
 
-const folder = mkdtempSync(join(tmpdir(), 'noslate-fc-shots-'));
-cpSync('examples', folder, { recursive: true });
-writeFileSync(join(folder, 's.yaml'), DEPLOYMENT);
-const desk = spawn(process.execPath, [resolve('dist/server.js'), 'dev', folder, '--listen', '0', '--console', '0'], {
-  stdio: ['pipe', 'pipe', 'inherit'],
-});
-const ended = new Promise(done => desk.on('close', done));
+const desk = await startDesk([], folder => writeFileSync(join(folder, 's.yaml'), DEPLOYMENT));
 let browser;
 try {
-  const { url, console: pageUrl } = await listening();
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync', '--no-first-run'],
-  });
-  await play(url);
+  browser = await launchBrowser();
+  await play(desk.url);
   mkdirSync(out, { recursive: true });
   for (const colorScheme of ['light', 'dark']) {
-    for (const [suffix, viewport] of Object.entries(WIDTHS)) await take(pageUrl, colorScheme, viewport, suffix);
+    for (const [suffix, viewport] of Object.entries(WIDTHS)) await take(desk.page, colorScheme, viewport, suffix);
   }
 } finally {
   await browser?.close();
-  desk.kill('SIGINT');
-  await ended;
-  rmSync(folder, { recursive: true });
-}
-
-async function listening() {
-  for await (const line of createInterface(desk.stdout)) {
-    const event = JSON.parse(line);
-    if (event.event !== 'listening') continue;
-    desk.stdout.resume();
-    return event;
-  }
-  throw new Error('noslate-fc dev has ended');
+  await desk.stop();
 }
 
 /** A session as one has it at a desk. */
@@ -104,9 +79,9 @@ async function play(url) {
   await Promise.all([get('/hello'), get('/sse?events=1'), get('/todos/1')]);
   await get('/nowhere');
   await get('/2023-03-30/functions/shop/invocations', { method: 'POST', body: '{"amount":20}' });
-  desk.stdin.write('crash\n');
+  desk.child.stdin.write('crash\n');
   await pause(1500);
-  desk.stdin.write('stop\n');
+  desk.child.stdin.write('stop\n');
   await pause(1000);
   await get('/hello?name=cold');
   await pause(400);

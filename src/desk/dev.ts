@@ -75,7 +75,10 @@ export async function dev(args: readonly string[], server: string): Promise<void
   const file = configFile(flags);
   const ways = waysIn(file, endpoint.url, platform.settings);
   const page = await openPage();
-  process.on('exit', () => killAll(platform));
+  process.on('exit', () => {
+    killAll(platform);
+    report.flush();
+  });
   if (found !== undefined) announceDeployment(found, flags, platform, report);
   announce(platform, endpoint, page, flags.inspect, ways, report);
   if (target !== undefined) report.note('traces', { url: target.url.origin }, `traces go to ${target.url.origin}\n`);

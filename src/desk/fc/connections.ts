@@ -1,7 +1,8 @@
 import { Agent, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { pipeline, type Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { HeaderPairs } from './headers.ts';
+import { pass } from './pass.ts';
 
 /** More than FC takes, so that it is FC's own limit that a response exceeds. */
 const MAX_HEADER_BYTES = 64 * 1024;
@@ -94,9 +95,9 @@ export function createConnections(host: string, port: number, idleSeconds: numbe
         }
         // the container may answer before there is any body
         outgoing.flushHeaders();
-        // before the pipeline, which aborts the request and leaves only "socket hang up" to be told
+        // before that ends the request, and leaves only "socket hang up" to be told
         body.on('error', reject);
-        pipeline(body, outgoing, () => {});
+        pass(body, outgoing);
       });
     },
     open: () => connect(port, host),

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { now } from '../../clock.ts';
 import { type FcError, platformError } from './answers.ts';
 import { environment } from './headers.ts';
 import { type ContainerLog, collectLog } from './log.ts';
@@ -7,6 +8,8 @@ import { holders, peakMemory, signalAll, tree } from './processes.ts';
 import type { FunctionSettings } from './settings.ts';
 
 const SWEEP_INTERVAL_MS = 10;
+/** Memory that was looked at within this time is not looked at again: a thousand calls a second ask for it. */
+const FRESH_MS = 5;
 
 /** How a process ended: its exit code, or the signal. */
 export type Exit = number | NodeJS.Signals;
@@ -63,6 +66,7 @@ export function startContainer(settings: FunctionSettings, id: string, port: num
   const { pid = 0 } = child;
   const log = collectLog(child, switches.logLine, watcher.line);
   let peak = 0;
+  let lookedAt = Number.NEGATIVE_INFINITY;
 
   /** Kills its processes; by their group, too: one that is just being started has no variables to be found by. */
   const killAll = (): void => {
@@ -117,7 +121,10 @@ export function startContainer(settings: FunctionSettings, id: string, port: num
       }
     },
     peakMemory() {
-      if (pid !== 0) peak = Math.max(peak, peakMemory(pid));
+      const moment = now();
+      if (pid === 0 || moment - lookedAt < FRESH_MS) return peak;
+      lookedAt = moment;
+      peak = Math.max(peak, peakMemory(pid));
       return peak;
     },
   };

@@ -1,12 +1,12 @@
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net';
-import { pipeline } from 'node:stream';
 import { now } from '../../clock.ts';
 import { type Answer, errorAnswer, FcError, platformError } from './answers.ts';
 import { ClientGone, type HttpCall } from './call.ts';
 import { type HeaderPairs, header, pairs, requestId } from './headers.ts';
 import { between } from './life.ts';
 import { collect, LIMITS } from './limits.ts';
+import { pass } from './pass.ts';
 import type { Platform } from './platform.ts';
 import type { FunctionSettings } from './settings.ts';
 import { isWebSocket, tunnel } from './websocket.ts';
@@ -229,7 +229,7 @@ function send({ status, headers, body }: Answer, res: ServerResponse): void {
   // a stream's head must not wait for its first byte
   res.flushHeaders();
   // a body that breaks off breaks the connection: ended politely, it would pass for a whole one
-  pipeline(body, res, () => {});
+  pass(body, res);
 }
 
 /** What is no WebSocket stays what it was without the Upgrade: FC speaks nothing else. */

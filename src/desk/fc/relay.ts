@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http';
-import { PassThrough, pipeline, type Readable, Transform } from 'node:stream';
+import { PassThrough, type Readable, Transform } from 'node:stream';
 import { type FcError, platformError } from './answers.ts';
 import { ClientGone, type HttpCall } from './call.ts';
 import { commonHeaders, fromClient, HARMLESS, type HeaderPairs, header, isReserved, pairs } from './headers.ts';
 import { LIMITS, sizeOf, tooLarge } from './limits.ts';
+import { pass } from './pass.ts';
 import type { FunctionSettings } from './settings.ts';
 
 /** Is told of each chunk of a body. */
@@ -123,12 +124,12 @@ export function download(
   body.on('error', () => {
     broken = true;
   });
-  // before the pipeline destroys the one with the other
+  // before the one is destroyed with the other
   body.on('close', () => {
     if (!broken && !body.readableEnded && !response.destroyed) leave();
   });
   if (switches.clientCancel !== 'finish') {
-    pipeline(response, body, () => {});
+    pass(response, body);
     return body;
   }
   response.pipe(body);

@@ -34,13 +34,23 @@ export function createReport(options: ReportOptions, write: (text: string) => vo
   return options.json ? jsonReport(options, write) : textReport(options, write);
 }
 
+/** Lines of one turn go out together: under load each would take as long as all. */
 function jsonReport({ log }: ReportOptions, write: (text: string) => void): Report {
+  let pending = '';
+  function flush(): void {
+    if (pending !== '') write(pending);
+    pending = '';
+  }
+  function add(value: object): void {
+    if (pending === '') setImmediate(flush);
+    pending += `${JSON.stringify(value)}\n`;
+  }
   return {
     event(event) {
-      if (log || event.event !== 'log') write(`${JSON.stringify(event)}\n`);
+      if (log || event.event !== 'log') add(event);
     },
-    note: (event, fields) => write(`${JSON.stringify({ event, ...fields })}\n`),
-    flush() {},
+    note: (event, fields) => add({ event, ...fields }),
+    flush,
   };
 }
 
