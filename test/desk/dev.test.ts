@@ -934,6 +934,7 @@ fc('should print every event as JSON, and no log if it is not wanted', () => {
     const { report, text } = reported({ json: true, log });
     for (const event of events) report.event(event);
     report.note('quit', { requests: 0 }, 'unseen');
+    report.flush();
     const parsed = text()
       .trimEnd()
       .split('\n')
