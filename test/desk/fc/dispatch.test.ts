@@ -52,7 +52,8 @@ dispatch('should give an instance as many calls as instanceConcurrency says, and
 dispatch('should prefer an instance that is awake', async () => {
   await withFc({ instanceConcurrency: 2 }, async fc => {
     await fc.scale(2);
-    const [, second] = fc.instances();
+    const [first, second] = fc.instances();
+    for (const one of [first, second]) await happens(fc, 'frozen', ({ instance }) => instance === one?.id);
     second?.thaw();
     assert.is((await whole(fc.invoke())).answer.instance, second?.id);
   });
