@@ -74,7 +74,7 @@ rmSync('dist/server.js.cache', { force: true });
 // what comes from a cache is not counted line by line
 if (!isCoverage) await makeCache();
 // what warms Noslate's own programs in the image, on its Node
-const warm = ['src/warm/preload.ts', 'src/warm/make.ts'];
+const warm = ['src/warm/preload.ts', 'src/warm/planes.ts', 'src/warm/make.ts'];
 await make({ entryPoints: warm, outdir: 'dist/warm', minify: true });
 console.error(`dist/server.js ${(statSync('dist/server.js').size / 1000).toFixed(1)} KB`);
 

@@ -14,6 +14,8 @@
 # SERVER_NODE          $SERVER_PATH/node, if there is one, else $NOSLATE_BIN/node
 #                                                  Node.js that runs the server
 # SERVER_DATA_PLANES   1                           data planes; auto is one per 2 vCPU
+# SERVER_PLANES        one, if SERVER_PATH/warm    one: data plane and control plane in one process; two: each in its own,
+#                      can and it is one plane     as Noslate ships them
 # SERVER_PLANE_LOG     off                         stdout: what Noslate logs, too, with its writer in front
 # SERVER_WARM          1                           0: Noslate's programs start as shipped, without what the image has
 #                                                  in SERVER_PATH/warm to start them sooner
@@ -127,6 +129,17 @@ configure() {
   SERVER_WARM=${SERVER_WARM:-1}
   # make: for the program that makes what there is to be warmed with
   [[ $SERVER_WARM =~ ^(0|1|make)$ ]] || refuse "SERVER_WARM: expected 0, 1, got \"$SERVER_WARM\""
+  # of several data planes each is a process, and what is to start as shipped is two
+  local planes_file=$SERVER_PATH/warm/planes.js
+  if [[ -z ${SERVER_PLANES:-} ]]; then
+    SERVER_PLANES=two
+    [[ $data_planes != 1 || $SERVER_WARM == 0 || ! -f $planes_file ]] || SERVER_PLANES=one
+  fi
+  [[ $SERVER_PLANES =~ ^(one|two)$ ]] || refuse "SERVER_PLANES: expected one, two, got \"$SERVER_PLANES\""
+  if [[ $SERVER_PLANES == one ]]; then
+    [[ $data_planes == 1 ]] || refuse "SERVER_PLANES: expected two with $data_planes data planes, got \"one\""
+    [[ -f $planes_file ]] || refuse "SERVER_PLANES: expected two where there is no $planes_file, got \"one\""
+  fi
   # one that is no number is the server's to refuse
   local drain=10
   [[ ! ${SERVER_DRAIN_TIMEOUT:-} =~ ^[0-9]{1,7}$ ]] || drain=$((10#$SERVER_DRAIN_TIMEOUT))
@@ -134,7 +147,7 @@ configure() {
   [[ $SERVER_STOP_TIMEOUT =~ ^[0-9]{1,7}$ ]] ||
     refuse "SERVER_STOP_TIMEOUT: expected a whole number of seconds, got \"$SERVER_STOP_TIMEOUT\""
   # the server warns of variables of this kind that it does not know
-  export -n SERVER_PATH SERVER_NODE SERVER_DATA_PLANES SERVER_PLANE_LOG SERVER_WARM SERVER_STOP_TIMEOUT
+  export -n SERVER_PATH SERVER_NODE SERVER_DATA_PLANES SERVER_PLANES SERVER_PLANE_LOG SERVER_WARM SERVER_STOP_TIMEOUT
 
   # else each data plane opens a debugger on port 9229 of all interfaces, and crashes when it is taken
   export DISABLE_INSPECTOR=${DISABLE_INSPECTOR:-true}
@@ -259,19 +272,35 @@ launch() {
   [[ $SERVER_PLANE_LOG == off ]] || follow "$name"
 }
 
-# logs_of NAME  sets logs to the files of a process: its output, and the log that a plane writes itself
+# logs_of NAME  sets logs to the files of a process: its output, and the logs that a plane writes itself
 logs_of() {
   logs=("$NOSLATE_LOGDIR/$1_out.log")
-  [[ $1 == turfd || $1 == *-* ]] || logs+=("$NOSLATE_LOGDIR/$1.log")
+  case $1 in
+    planes) logs+=("$NOSLATE_LOGDIR/data_plane.log" "$NOSLATE_LOGDIR/control_plane.log") ;;
+    data_plane | control_plane) logs+=("$NOSLATE_LOGDIR/$1.log") ;;
+  esac
 }
 
-# follow NAME  copies what a process logs to stdout, each line with the name in front
+# follow NAME  copies what a process logs to stdout
 follow() {
   logs_of "$1"
+  if [[ $1 != planes ]]; then
+    copy "$1" "$1" "${logs[@]}"
+    return
+  fi
+  copy "$1" "$1" "${logs[0]}"
+  copy "$1" data_plane "${logs[1]}"
+  copy "$1" control_plane "${logs[2]}"
+}
+
+# copy NAME WRITER FILE...  copies files to stdout as long as a process lives, each line with its writer in front
+copy() {
+  local pid=${pids[$1]} writer=$2
+  shift 2
   # tail looks once more after the process has ended, so that no last words are lost
   # by name, again and again: a plane's log is a link to a file of the day, made with the first line and made anew each
   # day, which tail gives up where it waits for inotify's word
-  sed -u "s/^/[$1] /" < <(exec tail -q -n +1 -F ---disable-inotify -s 0.1 --pid="${pids[$1]}" -- "${logs[@]}" 2>/dev/null) &
+  sed -u "s/^/[$writer] /" < <(exec tail -q -n +1 -F ---disable-inotify -s 0.1 --pid="$pid" -- "$@" 2>/dev/null) &
   followers+=($!)
 }
 
@@ -338,16 +367,20 @@ await_port() {
   done
 }
 
-# launch_plane NAME PROGRAM  starts a plane, with the pack of its modules if the image has one
+# launch_plane NAME FILE  starts a plane, or both, with the pack of its modules if the image has one
 launch_plane() {
-  local pack=$SERVER_PATH/warm/$2.pack wish=use
-  [[ $SERVER_WARM != make ]] || wish='make'
+  local program=${2##*/} wish=use options=()
+  local pack=$SERVER_PATH/warm/planes.pack
+  # that of both has all that each of them loads
+  [[ $program == planes.js || ($SERVER_WARM != make && -f $pack) ]] || pack=$SERVER_PATH/warm/$program.pack
   if [[ $SERVER_WARM == make || ($SERVER_WARM == 1 && -f $pack) ]]; then
+    [[ $SERVER_WARM != make ]] || wish='make'
+    # ours does what the other is told to
+    [[ $program == planes.js ]] || options=(-r "$SERVER_PATH/warm/preload.js")
     # no collecting of garbage while it starts: MB of which it fills a part
-    NOSLATE_FC_WARM=$wish:$pack launch "$1" "$plane_node" -r "$SERVER_PATH/warm/preload.js" \
-      --min-semi-space-size=16 "$NOSLATE_BIN/$2"
+    NOSLATE_FC_WARM=$wish:$pack launch "$1" "$plane_node" "${options[@]}" --min-semi-space-size=16 "$2"
   else
-    launch "$1" "$plane_node" "$NOSLATE_BIN/$2"
+    launch "$1" "$plane_node" "$2"
   fi
 }
 
@@ -366,14 +399,18 @@ start_noslate() {
     fi
     { sleep 0.01; } 2>/dev/null
   done
+  # a control plane not before: as long as there is no turf.sock it tries without a pause, and fills its log
+  if [[ $SERVER_PLANES == one ]]; then
+    NOSLATED_PLANE_ID=0 launch_plane planes "$SERVER_PATH/warm/planes.js"
+    return
+  fi
   local id name
   for ((id = 0; id < data_planes; id++)); do
     name=data_plane
     ((id == 0)) || name+=-$id
-    NOSLATED_PLANE_ID=$id launch_plane "$name" data_plane
+    NOSLATED_PLANE_ID=$id launch_plane "$name" "$NOSLATE_BIN/data_plane"
   done
-  # not before: as long as there is no turf.sock it tries without a pause, and fills its log
-  NOSLATED_PLANE_ID=0 launch_plane control_plane control_plane
+  NOSLATED_PLANE_ID=0 launch_plane control_plane "$NOSLATE_BIN/control_plane"
 }
 
 # report NAME STATUS  says which process has ended, and how
@@ -394,7 +431,7 @@ last_words() {
 stop() {
   local name planes=()
   for name in "${!pids[@]}"; do
-    [[ $name != *_plane* ]] || planes+=("${pids[$name]}")
+    [[ $name != *plane* ]] || planes+=("${pids[$name]}")
   done
   sleep "$SERVER_STOP_TIMEOUT" &
   timer=$!

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { connect, type NetConnectOpts } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -70,6 +70,7 @@ async function noslate(config: Config, functions: readonly FunctionProfile[]): P
   const findings: Finding[] = [
     ['turfd', ...(await listens({ path: turf }, turf, 'start it with this TURF_WORKDIR'))],
     ...(await Promise.all(sockets.map(socket => plane(socket, turf, noslateLogdir, open)))),
+    ...arrangement(noslatedWorkdir),
   ];
   // whoever answers first must not be named first
   open.sort((one, other) => sockets.indexOf(one.socket) - sockets.indexOf(other.socket));
@@ -86,6 +87,26 @@ async function noslate(config: Config, functions: readonly FunctionProfile[]): P
     ...(await settled(() => workers(open, functions, logOf('cp', noslateLogdir)))),
     memory(join(noslatedWorkdir, 'run/control.config.json'), functions),
   ];
+}
+
+/** Whether both planes are one process of start.sh's: they end together. Where that cannot be seen, nothing is said. */
+function arrangement(workdir: string): Finding[] {
+  const pid = (existsSync('/proc') ? readdirSync('/proc') : []).find(entry => {
+    if (!readFileOf(`/proc/${entry}/cmdline`).includes('/warm/planes.js\0')) return false;
+    const environment = readFileOf(`/proc/${entry}/environ`);
+    // another user's is not told, and in a container there is no other
+    return environment === '' || environment.split('\0').includes(`NOSLATED_WORKDIR=${workdir}`);
+  });
+  return pid === undefined ? [] : [['planes', `both in one process, ${pid}`]];
+}
+
+function readFileOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    // no process, or another user's
+    return '';
+  }
 }
 
 async function plane(socket: SocketFile, turf: string, logs: string, open: Open[]): Promise<Finding> {

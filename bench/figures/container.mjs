@@ -192,7 +192,7 @@ async function startContainer(path, cpus, isWarm, settled = 0) {
 async function startPlane(path, cpus, isWarm) {
   const workdir = mkdtempSync(join(folder, 'work-'));
   for (const name of ['noslated/socks', 'logs', 'turf']) mkdirSync(join(workdir, name), { recursive: true });
-  const pack = join(code, 'warm/data_plane.pack');
+  const pack = join(code, 'warm/planes.pack');
   // as start.sh does
   const preload = isWarm ? ['-r', join(code, 'warm/preload.js'), '--min-semi-space-size=16'] : [];
   const env = environment(path, workdir, isWarm ? { NOSLATE_FC_WARM: `use:${pack}` } : {});

@@ -201,7 +201,8 @@ function requireOf(module: LoadedModule): unknown {
 
 /** What this process is about to run: its package first, which is known by the nearest package.json. */
 function identify(): Identity {
-  const entry = realpathSync(process.argv[1] ?? '');
+  // both planes load from one pack: they have nearly all of their modules in common
+  const entry = realpathSync(process.argv[1] ?? '').replace(/\bcontrol_plane$/, 'data_plane');
   const files = [packageOf(entry), entry].map(file => {
     const { size, mtimeMs } = statSync(file);
     // an image's layers keep whole seconds

@@ -19,8 +19,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { now } from '../clock.ts';
 
-/** What is warmed; start.sh knows the packs by these names. */
-const PROGRAMS = ['data_plane', 'control_plane', 'worker'] as const;
+/** What is warmed; start.sh knows the packs by these names. Both planes in one process, or each in its own. */
+const TOGETHER = ['planes', 'worker'];
+const APART = ['data_plane', 'control_plane', 'worker'];
+
+/** How often something is tried until it counts as a fault: a machine that makes images may be busy. */
+const TRIES = 3;
 
 /** Longest wait for a start, and for an end, ms. */
 const START_MS = 60_000;
@@ -36,39 +40,73 @@ const SETTLE_MS = 10_000;
 /** This folder, where the packs go. */
 const folder = __dirname;
 const packOf = (program: string): string => join(folder, `${program}.pack`);
+/** What runs both planes; start.sh does so where it is. */
+const planesFile = join(folder, 'planes.js');
 
 /** Stands in for Node.js where turfd looks for it, so that workers have what the planes are given by start.sh. */
 const workerNode = join(folder, 'node');
 
 async function main(): Promise<void> {
-  for (const file of [workerNode, ...PROGRAMS.map(packOf)]) rmSync(file, { force: true });
-  writeWorkerNode('make');
-  const fault = await attempt('make');
-  const made = PROGRAMS.filter(program => existsSync(packOf(program)));
-  for (const program of made) renameSync(packOf(program), `${packOf(program)}.new`);
-  rmSync(workerNode);
+  for (const name of readdirSync(folder)) if (/^node$|\.pack(\.new)?$/.test(name)) rmSync(join(folder, name));
+  let programs = TOGETHER;
+  let fault = await make(programs);
+  if (fault !== undefined) {
+    programs = APART;
+    const alone = await make(programs, 'two');
+    // where nothing starts it is not the planes' fault
+    if (alone === undefined) {
+      say(`each plane has a process of its own, for both in one do not start: ${fault}`);
+      rmSync(planesFile);
+    }
+    fault = alone;
+  }
+  const made = programs.filter(program => existsSync(`${packOf(program)}.new`));
+  const left: string[] = [];
   if (fault !== undefined) say(`nothing is warmed, for all that starts as shipped: ${fault}`);
-  else for (const program of PROGRAMS) await keep(program);
+  else for (const program of programs) if (!(await keep(program))) left.push(program);
   for (const program of made) rmSync(`${packOf(program)}.new`, { force: true });
+  if (fault === undefined && left.length > 0) say(`as shipped, and slower than it could be: ${left.join(', ')}`);
 }
 
-/** Puts a pack in its place, if everything still works then. */
-async function keep(program: (typeof PROGRAMS)[number]): Promise<void> {
+/** Makes packs, beside their places. Gives what went wrong, if anything did. */
+async function make(programs: readonly string[], planes?: 'two'): Promise<string | undefined> {
+  const arrangement = planes && { SERVER_PLANES: planes };
+  let fault: string | undefined;
+  for (let i = 0; i < TRIES; i++) {
+    for (const program of programs) rmSync(packOf(program), { force: true });
+    writeWorkerNode('make');
+    fault = await attempt('make', programs, arrangement);
+    rmSync(workerNode);
+    if (fault === undefined) break;
+  }
+  for (const program of programs) {
+    if (fault !== undefined) rmSync(packOf(program), { force: true });
+    else if (existsSync(packOf(program))) renameSync(packOf(program), `${packOf(program)}.new`);
+  }
+  return fault;
+}
+
+/** Puts a pack in its place, if everything still works then; false if it does not. */
+async function keep(program: string): Promise<boolean> {
   const pack = packOf(program);
   if (!existsSync(`${pack}.new`)) {
     say(`${program} is not warmed: it has not been started`);
-    return;
+    return false;
   }
   renameSync(`${pack}.new`, pack);
   if (program === 'worker') writeWorkerNode('use');
-  const fault = await attempt('1');
-  if (fault === undefined) {
-    say(`${program} is warmed: ${(statSync(pack).size / 1e6).toFixed(1)} MB`);
-    return;
+  let fault: string | undefined;
+  for (let i = 0; i < TRIES; i++) {
+    fault = await attempt('1', [program]);
+    if (fault === undefined) {
+      say(`${program} is warmed: ${(statSync(pack).size / 1e6).toFixed(1)} MB`);
+      return true;
+    }
   }
   say(`${program} is not warmed: ${fault}`);
   rmSync(pack);
   if (program === 'worker') rmSync(workerNode);
+  return false;
 }
 
 function writeWorkerNode(wish: 'make' | 'use'): void {
@@ -82,9 +120,15 @@ function writeWorkerNode(wish: 'make' | 'use'): void {
  * Starts a container's processes in folders of their own, has a function answer, and ends them.
  *
  * @param warm - SERVER_WARM.
+ * @param programs - whose packs are made.
+ * @param arrangement - other variables.
  * @returns what went wrong, if anything did.
  */
-async function attempt(warm: '1' | 'make'): Promise<string | undefined> {
+async function attempt(
+  warm: '1' | 'make',
+  programs: readonly string[],
+  arrangement: NodeJS.ProcessEnv = {},
+): Promise<string | undefined> {
   const workdir = mkdtempSync(join(tmpdir(), 'noslate-fc-warm-'));
   const port = await freePort();
   const env = {
@@ -100,6 +144,7 @@ async function attempt(warm: '1' | 'make'): Promise<string | undefined> {
     SERVER_LOG: 'off',
     SERVER_WARM: warm,
     ...(warm === 'make' && { NOSLATE_FC_CACHE: 'make' }),
+    ...arrangement,
   };
   const child = spawn(join(folder, '../start.sh'), { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
@@ -117,7 +162,7 @@ async function attempt(warm: '1' | 'make'): Promise<string | undefined> {
     const last = now() + START_MS;
     while (isRunning && now() < last && !(await answers(port, '/initialize'))) await pause(LOOK_MS);
     const fault = (await answers(port, '/invoke')) ? undefined : `no answer of a function\n${said}`;
-    if (warm === 'make' && fault === undefined) await settle();
+    if (warm === 'make' && fault === undefined) await settle(programs);
     child.kill('SIGTERM');
     const kill = setTimeout(() => child.kill('SIGKILL'), END_MS);
     const status = await end;
@@ -159,11 +204,11 @@ function answers(port: number, path: string): Promise<boolean> {
 }
 
 /** Waits until all packs are there and are not written any more. */
-async function settle(): Promise<void> {
+async function settle(programs: readonly string[]): Promise<void> {
   for (const last = now() + SETTLE_MS; now() < last; await pause(LOOK_MS)) {
-    const ages = PROGRAMS.map(packOf).map(
-      file => Date.now() - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0),
-    );
+    const ages = programs
+      .map(packOf)
+      .map(file => Date.now() - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0));
     if (ages.every(age => age > SETTLED_MS && age < START_MS)) return;
   }
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
@@ -35,6 +35,15 @@ const FUNCTIONS: Functions = {
   };`,
 };
 
+/** How many processes the planes are. */
+export type Arrangement = 'one' | 'two';
+
+/** Both arrangements, and what start.sh calls their processes. */
+export const ARRANGEMENTS: readonly (readonly [Arrangement, planes: readonly string[]])[] = [
+  ['two', ['data_plane', 'control_plane']],
+  ['one', ['planes']],
+];
+
 export interface ContainerOptions {
   standIns?: Manners;
   env?: Readonly<Record<string, string | undefined>>;
@@ -43,8 +52,13 @@ export interface ContainerOptions {
   prefix?: readonly string[];
   /** NOSLATE_WORKDIR; a folder of its own by default. */
   workdir?: string;
-  /** SERVER_PATH/warm. None by default, unless the variable TEST_WARM is set. */
+  /**
+   * SERVER_PATH/warm. By default there is none; for both planes in one process it has the program alone. With the variable
+   * TEST_WARM it is as an image has it.
+   */
   warm?: string;
+  /** Whether the planes have a process each, as by default, or share one. */
+  planes?: Arrangement;
   /** What else the function's profile says. */
   profile?: Readonly<Record<string, unknown>>;
 }
@@ -96,6 +110,13 @@ export function serverFolder(): string {
   return folder;
 }
 
+/** SERVER_PATH/warm with what runs both planes, and no packs. */
+function planesFolder(): string {
+  const folder = temporary();
+  copyFileSync('dist/warm/planes.js', join(folder, 'planes.js'));
+  return folder;
+}
+
 /** Runs the step of an image that warms Noslate, and gives the lines that it prints. */
 export function makeWarm(folder: string, env: Readonly<Record<string, string>> = {}): string[] {
   const { stdout, stderr, status } = spawnSync(process.execPath, [join(folder, 'warm/make.js')], {
@@ -112,7 +133,7 @@ export function warmFolder(): string {
   if (warm === undefined) {
     const folder = serverFolder();
     const lines = makeWarm(folder);
-    assert.ok(lines.length === 3 && lines.every(line => line.includes(' is warmed: ')), lines.join('\n'));
+    assert.ok(lines.length === 2 && lines.every(line => line.includes(' is warmed: ')), lines.join('\n'));
     warm = join(folder, 'warm');
   }
   return warm;
@@ -123,7 +144,9 @@ export async function startContainer(options: ContainerOptions = {}): Promise<Co
   const { standIns = {}, args = [], prefix = [], workdir = temporary() } = options;
   const code = project(FUNCTIONS, {}, { hello: options.profile ?? {} });
   symlinkSync(SERVER_FILE, join(code, 'server.js'));
-  const warm = options.warm ?? (process.env['TEST_WARM'] === undefined ? undefined : warmFolder());
+  const { planes = options.warm === undefined ? 'two' : undefined } = options;
+  const withPacks = process.env['TEST_WARM'] === undefined ? undefined : warmFolder();
+  const warm = options.warm ?? withPacks ?? (planes === 'one' ? planesFolder() : undefined);
   if (warm !== undefined) symlinkSync(warm, join(code, 'warm'));
   const port = Number(options.env?.['SERVER_PORT'] ?? (await freePort()));
   const clean = Object.entries(process.env).filter(([name]) => !/^(SERVER|FC|NOSLATED?|TURF)_/.test(name));
@@ -134,6 +157,7 @@ export async function startContainer(options: ContainerOptions = {}): Promise<Co
     SERVER_PATH: code,
     SERVER_PORT: String(port),
     STAND_INS: JSON.stringify(standIns),
+    ...(planes !== undefined && options.env?.['SERVER_DATA_PLANES'] === undefined && { SERVER_PLANES: planes }),
     ...options.env,
   };
   const [command = START_FILE, ...rest] = [...prefix, START_FILE, ...args];
@@ -245,6 +269,7 @@ function nameOf(pid: string, env: ReadonlyMap<string, string>): string {
   if (has('/start.sh') && readlinkSync(`/proc/${pid}/exe`).endsWith('bash')) return 'start.sh';
   if (has('/server.js')) return 'server';
   if (has('/turf.js')) return 'turfd';
+  if (has('/warm/planes.js')) return 'planes';
   if (has('/control_plane')) return 'control_plane';
   const id = env.get('NOSLATED_PLANE_ID') ?? '0';
   if (has('/data_plane')) return id === '0' ? 'data_plane' : `data_plane-${id}`;

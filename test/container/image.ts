@@ -178,7 +178,7 @@ async function start(...flags: readonly string[]): Promise<Running> {
 }
 
 /** What FC asks a container for, from its start to its end. */
-async function expectService(container: Running): Promise<void> {
+async function expectService(container: Running, planes: 'one' | 'two' = 'one'): Promise<void> {
   const { port, output, line, commands, examine, stop } = container;
   try {
     await line('listening', ({ message }) => message === 'listening');
@@ -195,8 +195,11 @@ async function expectService(container: Running): Promise<void> {
     // a call may have found the reserved one not free yet, and another was started
     assert.match(examined, /^ {2}hello +[12] workers of 1 reserved$/m, examined);
     // a worker's environment has no mark to find it by
-    const planes = commands().filter(command => command.includes('_plane'));
-    assert.is(planes.filter(command => command.includes('/code/warm/preload.js')).length, 2, planes.join('\n'));
+    const running = commands().filter(command => /plane/.test(command));
+    const both = running.filter(command => command.includes('/code/warm/planes.js'));
+    const apart = running.filter(command => command.includes('/code/warm/preload.js'));
+    assert.equal([both.length, apart.length], planes === 'one' ? [1, 0] : [0, 2], running.join('\n'));
+    assert.is(/^ {2}planes +both in one process, \d+$/m.test(examined), planes === 'one', examined);
     const { url, requestId } = trigger.json();
     assert.equal([url, requestId], ['/any/path?x=1', 'trigger']);
   } catch (error) {
@@ -242,7 +245,7 @@ image('should hold the server, start.sh, what warms Noslate and the functions al
   const files = ['event', 'hello', 'noslate.json', 'server.js', 'server.js.cache', 'start.sh', 'warm'];
   assert.equal(readdirSync(join(root, 'code')).sort(), files);
   assert.equal(readdirSync(join(root, 'code/hello')), ['index.js']);
-  const warm = ['control_plane.pack', 'data_plane.pack', 'make.js', 'node', 'preload.js', 'worker.pack'];
+  const warm = ['make.js', 'node', 'planes.js', 'planes.pack', 'preload.js', 'worker.pack'];
   assert.equal(readdirSync(join(root, 'code/warm')).sort(), warm);
   assert.is(existsSync(join(root, 'build')), false);
   // what was started to make them has left nothing
@@ -252,6 +255,10 @@ image('should hold the server, start.sh, what warms Noslate and the functions al
 
 image('should serve, and stop by SIGTERM', async () => {
   await expectService(await start());
+});
+
+image('should serve with each plane in a process of its own', async () => {
+  await expectService(await start('--env', 'SERVER_PLANES=two'), 'two');
 });
 
 image('should serve as a user without privileges', async () => {

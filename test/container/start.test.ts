@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { ask, eventually, NOT_LINUX, project, SERVER_FILE, suite, temporary, write } from '../helpers.ts';
-import { type Container, START_FILE, together, withContainer } from './container.ts';
+import { ARRANGEMENTS, type Container, START_FILE, together, withContainer } from './container.ts';
 import type { Manners } from './noslate/manners.ts';
 
 const test = suite('container start', { skip: NOT_LINUX });
@@ -17,31 +17,33 @@ const MOUNTING =
 const configOf = (container: Container, plane: 'data' | 'control'): Record<string, unknown> =>
   JSON.parse(readFileSync(join(container.workdir, `noslated/run/${plane}.config.json`), 'utf8'));
 
-test('should answer the hooks, events and HTTP as soon as all is up', () =>
-  withContainer({ args: ['start'] }, async container => {
-    await container.listening();
-    const hook = (path: string) => {
-      const headers = { 'x-fc-control-path': path, 'x-fc-initialization-timeout': '30' };
-      return ask(container.port, { method: 'POST', path, headers });
-    };
-    assert.is((await hook('/initialize')).status, 200);
-    const reply = await ask(container.port, { path: '/any' });
-    assert.is(`${reply.status} ${reply.body}`, '200 hello');
-    const event = await ask(container.port, {
-      path: '/invoke',
-      body: '{}',
-      headers: { 'x-fc-control-path': '/invoke' },
-    });
-    assert.is(`${event.status} ${event.body}`, '200 hello');
-    assert.is((await hook('/pre-stop')).status, 200);
-    assert.is(await container.end(), 0);
-    // nor did it warn of variables that are start.sh's
-    assert.equal(container.complaints(), []);
-    assert.equal(
-      container.lines().filter(({ level }) => level !== 'info'),
-      [],
-    );
-  }));
+for (const [planes] of ARRANGEMENTS) {
+  test(`should answer the hooks, events and HTTP as soon as all is up, planes in ${planes}`, () =>
+    withContainer({ planes, args: ['start'] }, async container => {
+      await container.listening();
+      const hook = (path: string) => {
+        const headers = { 'x-fc-control-path': path, 'x-fc-initialization-timeout': '30' };
+        return ask(container.port, { method: 'POST', path, headers });
+      };
+      assert.is((await hook('/initialize')).status, 200);
+      const reply = await ask(container.port, { path: '/any' });
+      assert.is(`${reply.status} ${reply.body}`, '200 hello');
+      const event = await ask(container.port, {
+        path: '/invoke',
+        body: '{}',
+        headers: { 'x-fc-control-path': '/invoke' },
+      });
+      assert.is(`${event.status} ${event.body}`, '200 hello');
+      assert.is((await hook('/pre-stop')).status, 200);
+      assert.is(await container.end(), 0);
+      // nor did it warn of variables that are start.sh's
+      assert.equal(container.complaints(), []);
+      assert.equal(
+        container.lines().filter(({ level }) => level !== 'info'),
+        [],
+      );
+    }));
+}
 
 test('should open the port before Noslate is up, and answer when it is', () =>
   withContainer({ standIns: { turf: { socketMs: 1500 } } }, async container => {
@@ -121,20 +123,22 @@ test('should unset the counts with which Noslate does not start, and say so', ()
     );
   }));
 
-test('should bring what Noslate logs to stdout, to the last line', () =>
-  withContainer({ env: { SERVER_PLANE_LOG: 'stdout' } }, async container => {
-    await container.listening();
-    await ask(container.port);
-    await container.signal('SIGTERM');
-    assert.is(await container.end(), 0);
-    const output = container.output();
-    assert.match(output, /^\[data_plane\] INFO \d+ data plane 0 listens$/m);
-    assert.match(output, /^\[control_plane\] INFO \d+ control plane listens$/m);
-    // what functions print comes by way of the data plane's double
-    assert.match(output, /^\[data_plane\] \{.*"called"/m);
-    assert.match(output, /^\[data_plane\] INFO \d+ stopping$/m);
-    assert.match(output, /^\[control_plane\] INFO \d+ stopping$/m);
-  }));
+for (const [planes, names] of ARRANGEMENTS) {
+  test(`should bring what Noslate logs to stdout, to the last line, planes in ${planes}`, () =>
+    withContainer({ planes, env: { SERVER_PLANE_LOG: 'stdout' } }, async container => {
+      await container.listening();
+      await ask(container.port);
+      await container.signal('SIGTERM');
+      assert.is(await container.end(), 0);
+      const output = container.output();
+      assert.match(output, /^\[data_plane\] INFO \d+ \[DATA PLANE\] 0 listens$/m);
+      assert.match(output, /^\[control_plane\] INFO \d+ \[CONTROL PLANE\] 0 listens$/m);
+      // what functions print comes by way of the data plane's double
+      assert.match(output, new RegExp(`^\\[${names[0]}\\] \\{.*"called"`, 'm'));
+      assert.match(output, /^\[data_plane\] INFO \d+ \[DATA PLANE\] stopping$/m);
+      assert.match(output, /^\[control_plane\] INFO \d+ \[CONTROL PLANE\] stopping$/m);
+    }));
+}
 
 test('should bring it from the next day on, too, when a plane logs into another file', () =>
   withContainer(
@@ -142,7 +146,7 @@ test('should bring it from the next day on, too, when a plane logs into another 
     async container => {
       const logs = (text: string): Promise<void> =>
         eventually(text, async () => container.output().includes(text), 60_000);
-      await logs('data plane 0 listens');
+      await logs('[DATA PLANE] 0 listens');
       await logs('good morning');
       const files = readdirSync(join(container.workdir, 'logs'));
       assert.is(files.filter(file => /^data_plane\.log\.\d/.test(file)).length, 2);
@@ -150,8 +154,8 @@ test('should bring it from the next day on, too, when a plane logs into another 
       assert.is(await container.end(), 0);
       const said = container.output().match(/^\[data_plane\] INFO \d+ .*$/gm) ?? [];
       assert.equal(
-        said.map(line => line.replace(/^.*INFO \d+ /, '')),
-        ['starting', 'data plane 0 listens', 'good morning', 'stopping'],
+        said.map(line => line.replace(/^.*INFO \d+ \[DATA PLANE\] /, '')),
+        ['starting', '0 listens', 'good morning', 'stopping'],
       );
     },
   ));
@@ -185,6 +189,12 @@ test('should end with one clear line for a setting that cannot be used', async (
     { env: { TURF_WORKDIR: file }, says: `TURF_WORKDIR: ${file}/sandbox is not a folder` },
     { env: { NOSLATE_LOGDIR: file }, says: `NOSLATE_LOGDIR: ${file} is not a folder` },
     { env: { SERVER_DATA_PLANES: '0' }, says: 'SERVER_DATA_PLANES: expected auto or' },
+    { env: { SERVER_PLANES: 'three' }, says: 'SERVER_PLANES: expected one, two, got "three"' },
+    // with packs there is the program, too
+    ...(process.env['TEST_WARM'] === undefined
+      ? [{ env: { SERVER_PLANES: 'one' }, says: 'SERVER_PLANES: expected two where there is no /' }]
+      : []),
+    { env: { SERVER_PLANES: 'one', SERVER_DATA_PLANES: '2' }, says: 'SERVER_PLANES: expected two with 2 data planes' },
     { env: { SERVER_PLANE_LOG: 'stderr' }, says: 'SERVER_PLANE_LOG: expected' },
     { env: { SERVER_STOP_TIMEOUT: '-1' }, says: 'SERVER_STOP_TIMEOUT: expected' },
     // what the server refuses it says itself

@@ -2,7 +2,16 @@ import { existsSync, readdirSync, readFileSync, readlinkSync, symlinkSync, utime
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { ask, NOT_LINUX, suite, temporary, write } from '../helpers.ts';
-import { type Container, makeWarm, noslatePath, serverFolder, warmFolder, withContainer } from './container.ts';
+import {
+  ARRANGEMENTS,
+  type Container,
+  makeWarm,
+  noslatePath,
+  processes,
+  serverFolder,
+  warmFolder,
+  withContainer,
+} from './container.ts';
 import { installNoslate } from './noslate/index.ts';
 
 const test = suite('container warm', { skip: NOT_LINUX });
@@ -26,6 +35,9 @@ function complaintsIn(folder: string): string[] {
 const logOf = (container: Container): string =>
   readFileSync(join(container.workdir, 'logs/workers/hello-1/stdout.log'), 'utf8');
 
+/** What a worker's starter needs of them. */
+const PACKAGE = { '#self/package.json': './package.json' };
+
 const RESERVED = { worker: { reservationCount: 1 } };
 
 /** Answers a call once all that was reserved is up. */
@@ -42,13 +54,21 @@ test('should start planes and workers from their packs, unless told not to', asy
   const workdir = temporary();
   const node = join(workdir, 'turf/runtime/nodejs/bin/node');
   const logs: string[] = [];
-  for (const env of [{}, { SERVER_WARM: '0' }, { SERVER_WARM: '1' }]) {
-    const isWarm = !('SERVER_WARM' in env && env.SERVER_WARM === '0');
+  const cases = [
+    { env: {}, planes: ['planes'], isWarm: true },
+    { env: { SERVER_WARM: '0' }, planes: ['data_plane', 'control_plane'], isWarm: false },
+    { env: { SERVER_PLANES: 'two' }, planes: ['data_plane', 'control_plane'], isWarm: true },
+    { env: { SERVER_WARM: '0', SERVER_PLANES: 'one' }, planes: ['planes'], isWarm: false },
+  ];
+  for (const { env, planes, isWarm } of cases) {
     await withContainer({ workdir, warm, env, profile: RESERVED }, async container => {
       await expectAnswer(container);
-      for (const plane of ['data_plane', 'control_plane']) {
-        const options = await optionsOf(container, plane);
-        assert.is(options.join(' ').includes('preload.js'), isWarm, `${plane}: ${options.join(' ')}`);
+      const running = processes(workdir).map(({ name }) => name);
+      assert.equal(running.filter(name => name.includes('plane')).sort(), [...planes].sort());
+      for (const plane of planes) {
+        const options = (await optionsOf(container, plane)).join(' ');
+        assert.is(options.includes('--min-semi-space-size'), isWarm, options);
+        assert.is(options.includes('preload.js'), isWarm && plane !== 'planes', options);
       }
       assert.is(readlinkSync(node).endsWith('/warm/node'), isWarm);
       logs.push(logOf(container));
@@ -58,20 +78,22 @@ test('should start planes and workers from their packs, unless told not to', asy
   }
   // its options and its heap are what the plane has given it, each time
   assert.match(logs[0] ?? '', /^noslated \[ '--max-heap-size=102' \] \d+\n$/);
-  assert.is(logs[2], (logs[0] ?? '').repeat(3));
+  assert.is(logs[3], (logs[0] ?? '').repeat(4));
 });
 
 test('should start as shipped, with a line in the log, where a pack is not of this installation', async () => {
   const folder = temporary();
   installNoslate(folder);
   utimesSync(join(folder, 'package.json'), 1, 1);
-  const options = { warm: warmFolder(), env: { NOSLATE_PATH: folder }, profile: RESERVED };
-  await withContainer(options, async container => {
-    await expectAnswer(container);
-    const complaints = complaintsIn(join(container.workdir, 'logs'));
-    assert.is(complaints.length, 3, complaints.join('\n'));
-    for (const complaint of complaints) assert.match(complaint, /\.pack is not used: made of another installation/);
-  });
+  for (const [planes, names] of ARRANGEMENTS) {
+    const env = { NOSLATE_PATH: folder, SERVER_PLANES: planes };
+    await withContainer({ warm: warmFolder(), env, profile: RESERVED }, async container => {
+      await expectAnswer(container);
+      const complaints = complaintsIn(join(container.workdir, 'logs'));
+      assert.is(complaints.length, names.length + 1, complaints.join('\n'));
+      for (const complaint of complaints) assert.match(complaint, /\.pack is not used: made of another installation/);
+    });
+  }
 });
 
 test('should leave a link that the image has, where there is nothing to be warmed with', async () => {
@@ -89,22 +111,43 @@ test('should warm what can be warmed, and say what cannot', () => {
   const path = temporary();
   installNoslate(path);
   // it looks at the loader, and does not like what it sees
-  const file = join(path, 'bin/control_plane');
+  const file = join(path, 'build/control_plane/index.js');
   const check = `if (/cachedData/.test(require('module')._extensions['.js'])) throw new Error('not mine');\n`;
-  write(file, readFileSync(file, 'utf8').replace('\n', `\n${check}`));
+  write(file, `${check}${readFileSync(file, 'utf8')}`);
   const folder = serverFolder();
   const lines = makeWarm(folder, { NOSLATE_PATH: path });
-  assert.match(lines[0] ?? '', /^noslate-fc: data_plane is warmed: \d+\.\d MB$/);
-  assert.match(lines[1] ?? '', /^noslate-fc: control_plane is not warmed: /);
-  assert.match(lines.join('\n'), 'control_plane ended with status 1');
-  assert.match(lines.at(-1) ?? '', /^noslate-fc: worker is warmed: \d+\.\d MB$/);
-  assert.equal(readdirSync(join(folder, 'warm')).sort(), [
-    'data_plane.pack',
-    'make.js',
-    'node',
-    'preload.js',
-    'worker.pack',
-  ]);
+  assert.match(lines[0] ?? '', /^noslate-fc: planes is not warmed: /);
+  assert.match(lines.join('\n'), 'planes ended with status 1');
+  assert.match(lines[lines.length - 2] ?? '', /^noslate-fc: worker is warmed: \d+\.\d MB$/);
+  assert.is(lines[lines.length - 1], 'noslate-fc: as shipped, and slower than it could be: planes');
+  assert.equal(readdirSync(join(folder, 'warm')).sort(), ['make.js', 'node', 'planes.js', 'preload.js', 'worker.pack']);
+});
+
+test('should leave the planes apart where Noslate’s layout is another, and say so', async () => {
+  const path = temporary();
+  installNoslate(path);
+  const manifest = JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
+  // its own programs find their modules by other names
+  write(join(path, 'package.json'), JSON.stringify({ ...manifest, imports: { '#own/*': './build/*.js', ...PACKAGE } }));
+  for (const plane of ['data_plane', 'control_plane']) {
+    const file = join(path, 'bin', plane);
+    write(file, readFileSync(file, 'utf8').replaceAll('#self/', '#own/'));
+  }
+  const folder = serverFolder();
+  const lines = makeWarm(folder, { NOSLATE_PATH: path });
+  assert.match(lines[0] ?? '', /^noslate-fc: each plane has a process of its own, for both in one do not start: /);
+  const warmed = lines.filter(line => line.includes(' is warmed: ')).map(line => line.split(' ')[1]);
+  assert.equal(warmed, ['data_plane', 'control_plane', 'worker']);
+  const packs = ['control_plane.pack', 'data_plane.pack', 'worker.pack'];
+  assert.equal(readdirSync(join(folder, 'warm')).sort(), [...packs, 'make.js', 'node', 'preload.js'].sort());
+  const options = { warm: join(folder, 'warm'), env: { NOSLATE_PATH: path }, profile: RESERVED };
+  await withContainer(options, async container => {
+    await expectAnswer(container);
+    for (const plane of ['data_plane', 'control_plane']) {
+      assert.ok((await optionsOf(container, plane)).join(' ').includes('preload.js'));
+    }
+    assert.equal(complaintsIn(join(container.workdir, 'logs')), []);
+  });
 });
 
 test('should warm nothing where nothing starts', () => {
@@ -112,7 +155,7 @@ test('should warm nothing where nothing starts', () => {
   const lines = makeWarm(folder, { STAND_INS: JSON.stringify({ turf: { status: 3 } }) });
   assert.match(lines[0] ?? '', /^noslate-fc: nothing is warmed, for all that starts as shipped: /);
   assert.match(lines.join('\n'), 'turfd ended with status 3');
-  assert.equal(readdirSync(join(folder, 'warm')).sort(), ['make.js', 'preload.js']);
+  assert.equal(readdirSync(join(folder, 'warm')).sort(), ['make.js', 'planes.js', 'preload.js']);
   assert.is(existsSync(join(noslatePath(), 'bin/node')), true);
 });
 

@@ -2,10 +2,34 @@ import { chmodSync, copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, 
 import { dirname, join } from 'node:path';
 import { write } from '../../helpers.ts';
 
-/** A plane's file in `bin`. The test planes read their .proto files in the current folder. */
-const source = (plane: string, modules: readonly string[]): string => `#!/usr/bin/env node
-process.chdir(require('path').join(__dirname, '..'));
-${load(modules)}require('../dist-test/container/noslate/planes.js').run('${plane}');
+/** A plane's file in `bin`, which does what Noslate's does. */
+const source = (file: string, plane: string, name: string): string => `#!/usr/bin/env node
+
+'use strict';
+
+const { Loggers, loggers } = require('#self/lib/loggers');
+const { ${name} } = require('#self/${file}/index');
+
+(async () => {
+  loggers.setSink(Loggers.getPrettySink('${file}.log'));
+  const ${plane} = new ${name}();
+  await ${plane}.ready();
+  const end = async () => {
+    await ${plane}.close();
+    process.exit(0);
+  };
+  process.on('SIGINT', end);
+  process.on('SIGTERM', end);
+})().catch(error => {
+  console.error(error);
+  process.exit(1);
+});
+`;
+
+/** A module in `build`: what is in the one file that has all of it. The test planes read their .proto files where they are. */
+const part = (up: string, modules: readonly string[]): string => `'use strict';
+process.chdir(require('path').join(__dirname, '${up}'));
+${load(modules)}module.exports = require('${up}/dist-test/container/noslate/planes.js');
 `;
 
 /** The starter of nodejs workers: without work, for functions run in the data plane's double. */
@@ -71,7 +95,14 @@ export function installNoslate(folder: string, tree?: string): void {
   write(join(folder, 'build/starter/noslated_node.js'), starter(tree === undefined ? [] : WORKER_MODULES));
   write(join(folder, 'build/starter/util.js'), STARTER_UTIL);
   const bin = join(folder, 'bin');
-  for (const plane of ['data_plane', 'control_plane']) write(join(bin, plane), source(plane, modules));
+  for (const [file, name] of [
+    ['data_plane', 'DataPlane'],
+    ['control_plane', 'ControlPlane'],
+  ] as const) {
+    write(join(bin, file), source(file, name === 'DataPlane' ? 'dataPlane' : 'controlPlane', name));
+    write(join(folder, 'build', file, 'index.js'), part('../..', modules));
+  }
+  write(join(folder, 'build/lib/loggers.js'), part('../..', []));
   write(join(bin, 'turf'), TURF);
   chmodSync(join(bin, 'turf'), 0o755);
   symlinkSync(process.execPath, join(bin, 'node'));

@@ -24,9 +24,13 @@ export interface Manner {
 /** The value of the variable STAND_INS, as JSON. */
 export type Manners = Partial<Record<Program, Manner>>;
 
+/** How a program shall behave. */
+export const mannerOf = (program: Program): Manner =>
+  (JSON.parse(process.env['STAND_INS'] ?? '{}') as Manners)[program] ?? {};
+
 /** Gives how a program shall behave, after the part that comes before all else. */
 export function behave(program: Program): Manner {
-  const manner = (JSON.parse(process.env['STAND_INS'] ?? '{}') as Manners)[program] ?? {};
+  const manner = mannerOf(program);
   for (const until = Date.now() + (manner.busyMs ?? 0); Date.now() < until; );
   if (manner.status !== undefined) die(`told to end with ${manner.status}`, manner.status);
   return manner;

@@ -1,54 +1,126 @@
-// The stand-ins for the planes: the test planes as processes of their own, and what start.sh must heed with them.
+// The stand-ins for the planes: the test planes in Noslate's classes, and what start.sh must heed with them.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createLog } from '../../../src/log.ts';
 import { startControlPlane } from '../../planes/control-plane.ts';
-import { type Plane, startDataPlane } from '../../planes/data-plane.ts';
+import { type Plane as RunningPlane, startDataPlane } from '../../planes/data-plane.ts';
 import { KNOBS } from '../../planes/knobs.ts';
-import { behave, die, folder, whenDue } from './manners.ts';
+import { behave, die, folder, type Manner, mannerOf, whenDue } from './manners.ts';
 import { createPlaneLog } from './plane-log.ts';
 
 /** How long the control plane waits for a first data plane, ms: `plane.planeFirstConnectionTimeout`. */
 const FIRST_CONNECTION_MS = 10_000;
 
-/** Runs a test plane as the main program of this process. */
-export function run(program: 'data_plane' | 'control_plane'): void {
-  for (const name of ['NOSLATED_DATA_PLANE_COUNT', 'NOSLATED_CONTROL_PLANE_COUNT'])
-    if (process.env[name] !== undefined) throw new TypeError(`Cannot set properties of undefined (setting '${name}')`);
-  const manner = behave(program);
-  const workdir = folder('NOSLATED_WORKDIR');
-  const id = Number(process.env['NOSLATED_PLANE_ID'] ?? 0);
-  dumpConfig(workdir, program);
-  const { say, flush } = createPlaneLog(join(folder('NOSLATE_LOGDIR'), `${program}.log`), manner.midnightMs);
-  process.on('exit', flush);
-  say('starting');
-  if (manner.midnightMs !== undefined) setTimeout(say, manner.midnightMs, 'good morning');
+type Program = 'data_plane' | 'control_plane';
 
-  let running: Plane | undefined;
-  process.on('SIGTERM', async () => {
-    if (manner.stubborn === true) return;
-    say('stopping');
-    await running?.close();
-    process.exit();
-  });
-  const log = createLog('json');
-  if (program === 'data_plane') {
-    whenDue(manner, async () => {
-      running = await startDataPlane({ workdir, id, log, knobs: KNOBS });
-      say(`data plane ${id} listens`);
-    });
-    return;
+const LEVELS = ['debug', 'info', 'warn', 'error', 'write'] as const;
+type Sink = Record<(typeof LEVELS)[number], (message: string) => void>;
+
+let sink: Sink | undefined;
+const flushes = new Set<() => void>();
+process.on('exit', () => loggers.close());
+
+/** Makes sinks, as Noslate's class of the name does: files of the day behind links, lines held for a while. */
+export const Loggers = {
+  getPrettySink(file: string): Sink {
+    const { say, flush } = createPlaneLog(join(folder('NOSLATE_LOGDIR'), file), behavior(file).midnightMs);
+    flushes.add(flush);
+    return Object.fromEntries(LEVELS.map(level => [level, say])) as Sink;
+  },
+};
+
+/** What all modules of a process log by. */
+export const loggers = {
+  setSink(given: Sink): void {
+    sink = given;
+  },
+  close(): void {
+    for (const flush of flushes) flush();
+    // what comes later is not written
+    sink = undefined;
+  },
+};
+
+const say = (category: string, message: string): void => sink?.info(`[${category}] ${message}`);
+
+/** A plane, as Noslate's own program makes it. */
+abstract class Plane {
+  protected readonly manner: Manner;
+  protected readonly workdir = folder('NOSLATED_WORKDIR');
+  protected readonly id = Number(process.env['NOSLATED_PLANE_ID'] ?? 0);
+  private readonly category: string;
+  private running: RunningPlane | undefined;
+
+  constructor(program: Program) {
+    for (const name of ['NOSLATED_DATA_PLANE_COUNT', 'NOSLATED_CONTROL_PLANE_COUNT']) {
+      if (process.env[name] !== undefined) {
+        throw new TypeError(`Cannot set properties of undefined (setting '${name}')`);
+      }
+    }
+    this.category = program.toUpperCase().replace('_', ' ');
+    this.manner = behave(program);
+    dumpConfig(this.workdir, program);
+    say(this.category, 'starting');
+    const { midnightMs } = this.manner;
+    if (midnightMs !== undefined) setTimeout(() => say(this.category, 'good morning'), midnightMs);
   }
-  // Noslate's tries again without a pause, and fills its log
-  if (!existsSync(join(folder('TURF_WORKDIR'), 'turf.sock'))) die('no turf.sock');
-  const isLate = setTimeout(() => die('Timeout on waiting first plane client ready'), FIRST_CONNECTION_MS);
-  whenDue(manner, async () => {
-    running = await startControlPlane({ workdir, id, log, startWorker });
-    clearTimeout(isLate);
-    say('control plane listens');
-  });
+
+  protected abstract start(): Promise<RunningPlane>;
+
+  ready(): Promise<void> {
+    return new Promise((done, fail) => {
+      whenDue(this.manner, () => {
+        this.start().then(plane => {
+          this.running = plane;
+          say(this.category, `${this.id} listens`);
+          done();
+        }, fail);
+      });
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.manner.stubborn === true) await new Promise(() => {});
+    say(this.category, 'stopping');
+    await this.running?.close();
+    loggers.close();
+  }
 }
+
+const log = createLog('json');
+
+export class DataPlane extends Plane {
+  constructor() {
+    super('data_plane');
+  }
+
+  protected start(): Promise<RunningPlane> {
+    const { workdir, id } = this;
+    return startDataPlane({ workdir, id, log, knobs: KNOBS });
+  }
+}
+
+export class ControlPlane extends Plane {
+  private readonly isLate: NodeJS.Timeout;
+
+  constructor() {
+    super('control_plane');
+    // Noslate's tries again without a pause, and fills its log
+    if (!existsSync(join(folder('TURF_WORKDIR'), 'turf.sock'))) die('no turf.sock');
+    this.isLate = setTimeout(() => die('Timeout on waiting first plane client ready'), FIRST_CONNECTION_MS);
+  }
+
+  protected async start(): Promise<RunningPlane> {
+    const { workdir, id } = this;
+    const plane = await startControlPlane({ workdir, id, log, startWorker });
+    clearTimeout(this.isLate);
+    return plane;
+  }
+}
+
+/** Of the plane whose log has that name. */
+const behavior = (file: string): Manner => mannerOf(file === 'data_plane.log' ? 'data_plane' : 'control_plane');
 
 let workers = 0;
 
