@@ -3,7 +3,7 @@ import NodeModule from 'node:module';
 import { dirname, join, sep } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { Script } from 'node:vm';
-import { type Identity, isSame, type Pack, type PackedModule, readPack, writePack } from './pack.ts';
+import { type Identity, isSame, openPack, type Pack, type PackedModule, writePack } from './pack.ts';
 
 /** A module of Node's CommonJS loader. */
 interface LoadedModule {
@@ -57,14 +57,16 @@ const HEAP_OPTION = /^--(?:max|min|initial)[-_](?:heap|(?:old|semi)[-_]space)[-_
 export function usePack(file: string): void {
   let pack: Pack | undefined;
   try {
-    pack = readPack(file);
+    pack = openPack(file);
     if (!isSame(pack.identity, identify())) throw new Error('made of another installation, or by another Node.js');
   } catch (error) {
+    pack?.close();
     say(`${file} is not used: ${error instanceof Error ? error.message : error}`);
     return;
   }
-  // its bytes would stay in memory as long as the process
+  // its texts and its index would stay in memory as long as the process
   setTimeout(() => {
+    pack?.close();
     pack = undefined;
   }, RELEASE_MS).unref();
   const resolve = node._resolveFilename;

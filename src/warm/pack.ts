@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, renameSync, writeFileSync } from 'node:fs';
 
 /** What a pack was made of. One that differs in anything is not used. */
 export interface Identity {
@@ -19,10 +19,11 @@ export interface PackedModule {
 /** The modules of one program, and what each of its requests was resolved to. */
 export interface Pack {
   readonly identity: Identity;
-  /** By absolute path. */
+  /** By absolute path. Its code is there until the next one is asked for. */
   get(filename: string): PackedModule | undefined;
   /** The absolute path of a request that comes from a module in `folder`. */
   resolve(folder: string, request: string): string | undefined;
+  close(): void;
 }
 
 /** A pack that is being made. */
@@ -88,42 +89,61 @@ export function writePack(file: string, { identity, modules, resolutions }: Pack
 }
 
 /**
- * Reads a pack.
+ * Opens a pack. Code is read when it is asked for, into memory that is used again: a process would hold all of it as long
+ * as it does not collect garbage, which is longer than its start.
  *
  * @throws {Error} there is no such file, it is none of ours, or not all of it.
  */
-export function readPack(file: string): Pack {
-  const bytes = readFileSync(file);
-  const [{ identity, ascii, modules, resolutions }, start] = readIndex(bytes);
-  // of one large string outside of V8's heap the modules' are slices, which cost nothing
-  const texts = bytes.toString('latin1', start + ascii);
-  return {
-    identity,
-    get(filename) {
-      const entry = modules[filename];
-      if (entry === undefined) return undefined;
-      const [textStart, textEnd, codeStart, codeEnd] = entry;
-      return {
-        text:
+export function openPack(file: string): Pack {
+  const fd = openSync(file, 'r');
+  try {
+    const { size } = fstatSync(fd);
+    const [{ identity, ascii, modules, resolutions }, start] = readIndex(fd, size);
+    // of one large string outside of V8's heap the modules' are slices, which cost nothing
+    const texts = read(fd, start + ascii, size).toString('latin1');
+    let scratch = Buffer.alloc(0);
+    return {
+      identity,
+      get(filename) {
+        const entry = modules[filename];
+        if (entry === undefined) return undefined;
+        const [textStart, textEnd, codeStart, codeEnd] = entry;
+        const text =
           textStart >= ascii
             ? texts.slice(textStart - ascii, textEnd - ascii)
-            : bytes.toString('utf8', start + textStart, start + textEnd),
-        code: codeStart === codeEnd ? undefined : bytes.subarray(start + codeStart, start + codeEnd),
-      };
-    },
-    resolve: (folder, request) => resolutions[folder]?.[request],
-  };
+            : read(fd, start + textStart, start + textEnd).toString();
+        const length = codeEnd - codeStart;
+        if (length === 0) return { text, code: undefined };
+        if (scratch.length < length) scratch = Buffer.allocUnsafeSlow(length * 2);
+        readSync(fd, scratch, 0, length, start + codeStart);
+        return { text, code: scratch.subarray(0, length) };
+      },
+      resolve: (folder, request) => resolutions[folder]?.[request],
+      close: () => closeSync(fd),
+    };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+function read(fd: number, start: number, end: number): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(end - start);
+  readSync(fd, bytes, 0, bytes.length, start);
+  return bytes;
 }
 
 /**
  * Gives the index, and where the head ends. Code that is damaged the V8 of Noslate's Node.js 16 refuses by itself; a
  * digest of all would take 8 ms.
  */
-function readIndex(bytes: Buffer): [Index, number] {
+function readIndex(fd: number, size: number): [Index, number] {
   try {
-    const start = 4 + bytes.readUInt32LE();
-    const index = JSON.parse(bytes.toString('utf8', 4, start)) as Index;
-    if (bytes.length === start + index.size) return [index, start];
+    const start = 4 + read(fd, 0, 4).readUInt32LE();
+    if (start <= size) {
+      const index = JSON.parse(read(fd, 4, start).toString()) as Index;
+      if (size === start + index.size) return [index, start];
+    }
   } catch {
     // what JSON.parse says would bring the file's bytes into the log
   }
