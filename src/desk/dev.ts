@@ -19,6 +19,7 @@ import { type Console, openConsole } from './view/console/server.ts';
 import { createTraces } from './view/otlp.ts';
 import { createScreen, createStatus } from './view/status.ts';
 import { createReport } from './view/terminal.ts';
+import { painter } from './view/words.ts';
 import { waysIn } from './ways.ts';
 
 /** The console's page, as built. */
@@ -38,6 +39,7 @@ export async function dev(args: readonly string[], server: string): Promise<void
   const { flags, file: found, settings, target } = configure(args, server);
   const isTerminal = process.stdout.isTTY === true;
   const json = flags.json === true || !isTerminal;
+  const colour = !process.env['NO_COLOR'];
   const started = now();
   const moment = (): number => now() - started;
   const status = createStatus();
@@ -46,11 +48,9 @@ export async function dev(args: readonly string[], server: string): Promise<void
     print,
     () => process.stdout.columns,
     () => status.text(moment()),
+    painter(colour),
   );
-  const report = createReport(
-    { json, colour: !process.env['NO_COLOR'], log: flags.log === 'on' },
-    json ? print : screen.write,
-  );
+  const report = createReport({ json, colour, log: flags.log === 'on' }, json ? print : screen.write);
   const life = createLife(false);
   const inspector = await openDebugger();
   const played = { ...settings, isHeld: () => inspector?.isAttached() === true };

@@ -12,7 +12,7 @@ import { SWITCHES } from '../../src/desk/fc/settings.ts';
 import { helpText, readFlags } from '../../src/desk/flags.ts';
 import { createScreen, createStatus } from '../../src/desk/view/status.ts';
 import { createReport, type Report } from '../../src/desk/view/terminal.ts';
-import { waitingWords } from '../../src/desk/view/words.ts';
+import { painter, waitingWords } from '../../src/desk/view/words.ts';
 import {
   ask,
   deferred,
@@ -893,6 +893,7 @@ fc('should keep a line at the bottom, whatever is printed', () => {
     text => (written += text),
     () => 12,
     () => `line ${now++} that is long`,
+    painter(true),
   );
   screen.write('first\n');
   assert.is(written, 'first\n', 'nothing is drawn before anything has happened');
@@ -912,6 +913,7 @@ fc('should draw that line below what is printed, as wide as the terminal', async
     },
     () => 12,
     () => 'it is as long as this',
+    painter(true),
   );
   const first = new Promise<void>(done => {
     drawn = done;

@@ -21,8 +21,11 @@ export interface Line {
   readonly level: 'info' | 'warn' | 'error';
   /** Several lines where there is an error to show. */
   readonly text: string;
-  /** Who printed it: a function, the server about a request, the server about anything else, or a server that is not ours. */
-  readonly from: 'function' | 'request' | 'server' | 'other';
+  /**
+   * Who printed it: a function, the server about a request, the server about anything else, Node.js about debuggers, or a
+   * server that is not ours.
+   */
+  readonly from: 'function' | 'request' | 'server' | 'debugger' | 'other';
   /** Of Noslate's functions, the one that it is about. */
   readonly function: string | undefined;
   /** The call that it names itself. */
@@ -40,8 +43,8 @@ export function readLine(stream: 'stdout' | 'stderr', line: string): Line {
   const entry = jsonObject(line);
   const none = { function: undefined, requestId: undefined, fault: undefined, access: undefined };
   if (typeof entry?.['message'] !== 'string') {
-    const isWarning = stream === 'stderr' && !DEBUGGER.test(line);
-    return { ...none, level: isWarning ? 'warn' : 'info', text: line, from: 'other' };
+    if (stream === 'stderr' && DEBUGGER.test(line)) return { ...none, level: 'info', text: line, from: 'debugger' };
+    return { ...none, level: stream === 'stderr' ? 'warn' : 'info', text: line, from: 'other' };
   }
   const { time: _time, level: told, message, requestId: id, function: name, ...fields } = entry;
   const of = { function: textOf(name), requestId: textOf(id) };

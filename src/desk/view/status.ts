@@ -1,5 +1,5 @@
 import type { LifeEvent } from '../fc/life.ts';
-import { quantile } from './words.ts';
+import { DIM, type Paint, quantile } from './words.ts';
 
 /** What the last line looks back on, ms. */
 const BACK_MS = 60_000;
@@ -68,13 +68,18 @@ export interface Screen {
  *
  * @param columns - how wide the terminal is now.
  */
-export function createScreen(write: (text: string) => void, columns: () => number, text: () => string): Screen {
+export function createScreen(
+  write: (text: string) => void,
+  columns: () => number,
+  text: () => string,
+  paint: Paint,
+): Screen {
   let timer: NodeJS.Timeout | undefined;
   let isDrawn = false;
   let isEnded = false;
   const clear = (): string => (isDrawn ? '\r\x1b[2K' : '');
   /** One column is left free: a terminal that is full to its edge may go to the next line by itself. */
-  const line = (): string => `\x1b[2m${text().slice(0, (columns() || COLUMNS) - 1)}\x1b[0m`;
+  const line = (): string => paint(DIM, text().slice(0, (columns() || COLUMNS) - 1));
 
   function draw(): void {
     timer = undefined;

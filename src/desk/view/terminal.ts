@@ -1,6 +1,6 @@
 import { is, type LifeEvent } from '../fc/life.ts';
 import { type Line, readLine } from './line.ts';
-import { answerWords, BOLD, DIM, eventWords, type Paint, quantile, RED, verdict, YELLOW } from './words.ts';
+import { answerWords, BOLD, DIM, eventWords, painter, quantile, RED, verdict, YELLOW } from './words.ts';
 
 /** Above so many of a kind in a window, the next ones are counted instead of printed. */
 const CALM = 20;
@@ -69,7 +69,7 @@ const empty = (): Tally => ({ statuses: new Map(), times: [], lines: 0 });
  * very same comes again and again, it is said how often.
  */
 function textReport({ colour, log }: ReportOptions, write: (text: string) => void): Report {
-  const paint: Paint = (codes, text) => (colour ? `\x1b[${codes}m${text}\x1b[0m` : text);
+  const paint = painter(colour);
   /** What calls have been asked for, until they are answered. */
   const asked = new Map<string, LifeEvent>();
   /** Calls that instances have now. */
@@ -151,8 +151,8 @@ function textReport({ colour, log }: ReportOptions, write: (text: string) => voi
   }
 
   function printed(at: number, instance: string | undefined, { level, from, text }: Line): void {
-    // FC's own line has said it
-    if (from === 'request') return;
+    // FC's own line has said it; and where debuggers are to go, which is not where it listens
+    if (from === 'request' || from === 'debugger') return;
     if (level === 'info') {
       if (isTooMany('lines')) tally.lines += 1;
       else line(at, instance, paint(DIM, `| ${text}`));

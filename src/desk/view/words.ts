@@ -3,6 +3,12 @@ import type { LifeEvent } from '../fc/life.ts';
 /** Colours a text by the codes of a terminal, or does not. */
 export type Paint = (codes: string, text: string) => string;
 
+/** Colours, or none of them. */
+export const painter =
+  (colour: boolean): Paint =>
+  (codes, text) =>
+    colour ? `\x1b[${codes}m${text}\x1b[0m` : text;
+
 export const GREEN = '32';
 export const YELLOW = '33';
 export const RED = '31';

@@ -73,4 +73,19 @@ line('should make do with an error that has less to tell', () => {
   assert.is(read(undefined), undefined);
 });
 
+line('should take what Node.js says of debuggers for no complaint', () => {
+  for (const text of [
+    'Debugger listening on ws://127.0.0.1:45043/fa354d11-298e-42c5-90db-40aad4b45938',
+    'For help, see: https://nodejs.org/en/docs/inspector',
+    'Debugger attached.',
+    'Waiting for the debugger to disconnect...',
+    'Debugger ending on ws://127.0.0.1:45043/fa354d11-298e-42c5-90db-40aad4b45938',
+  ]) {
+    const { from, level } = readLine('stderr', text);
+    assert.equal([from, level], ['debugger', 'info'], text);
+    assert.is(readLine('stdout', text).from, 'other');
+  }
+  assert.equal(readLine('stderr', 'Debugger of mine').level, 'warn');
+});
+
 line.run();
