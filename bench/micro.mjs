@@ -7,7 +7,8 @@ import { createFrameReader, DATA, frame } from '../src/h2/frame.ts';
 import { decodeBlock, encodeBlock } from '../src/h2/hpack.ts';
 import { requestHeaders } from '../src/headers.ts';
 import { createLog } from '../src/log.ts';
-import { InvokeRequest, InvokeResponse } from '../src/noslate/messages.ts';
+import { InvokeRequest } from '../src/noslate/messages.ts';
+import { ResponseReader } from '../src/noslate/response.ts';
 import { EMPTY_PROFILE } from '../src/profile.ts';
 import { createRouter } from '../src/router.ts';
 
@@ -30,8 +31,14 @@ bench('InvokeRequest, 25 headers and 1 KiB: encode', () =>
 bench('InvokeRequest, 25 headers and 1 KiB: encode, protobufjs', () =>
   do_not_optimize(Request.encode({ ...request, headers: pairs }).finish()),
 );
-const head = InvokeResponse.encode({ result: { status: 200, headers: HEADERS.slice(0, 10), body: BODY } });
-bench('InvokeResponse, 5 headers and 1 KiB: decode', () => do_not_optimize(InvokeResponse.decode(head)));
+const head = Buffer.from(Response.encode({ result: { status: 200, headers: pairs.slice(0, 5), body: BODY } }).finish());
+const listener = { onHead: do_not_optimize, onBody: do_not_optimize, onError: nothing };
+bench('InvokeResponse, 5 headers and 1 KiB: decode', () => {
+  const reader = new ResponseReader(listener, nothing);
+  reader.onMessage(head.length);
+  reader.onPiece(head);
+  reader.onMessageEnd();
+});
 bench('InvokeResponse, 5 headers and 1 KiB: decode, protobufjs', () => do_not_optimize(Response.decode(head)));
 
 const block = encodeBlock([':status', '200', 'content-type', 'application/grpc', 'grpc-status', '0']);
