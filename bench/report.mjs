@@ -1,5 +1,6 @@
 // What has been measured, as tables, as REPORT.md with charts, and as the block of the README.
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { bars, lines } from './chart.mjs';
 import { targets } from './targets.mjs';
 
@@ -200,8 +201,9 @@ const SECTIONS = {
  */
 export function writeReport(report, before) {
   const { tables, curves, micro } = report;
-  rmSync('bench/charts', { recursive: true, force: true });
   mkdirSync('bench/charts', { recursive: true });
+  // the console's picture is not made here
+  for (const name of readdirSync('bench/charts')) if (name.endsWith('.svg')) rmSync(join('bench/charts', name));
   const parts = ['# What was measured', facts(report), HOW];
   for (const [key, title] of Object.entries(SECTIONS)) {
     const own = tables.filter(({ id }) => id.startsWith(key));

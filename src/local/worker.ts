@@ -46,6 +46,7 @@ export async function runWorker(): Promise<void> {
   const init = workerData as WorkerInit;
   const calls = new Table<Call>();
   let looks = LOOKS;
+  let hasComplained = false;
   let handler: Handler;
   const post = (message: FromWorker): void => port.postMessage(message);
   /** A piece has a memory of its own, so it is handed over and not copied once more. */
@@ -78,7 +79,10 @@ export async function runWorker(): Promise<void> {
       // nobody sends the rest of a body whose answer is complete
       req.destroy();
     }
-    const before = looks > 0 ? timers() : 0;
+    // of one among others nobody could say what it leaves
+    const isLooked = looks > 0 && calls.size === 0;
+    const before = isLooked ? timers() : 0;
+    if (isLooked) looks -= 1;
     calls.set(id, call);
     req.receive(piece, isEnd);
     try {
@@ -91,15 +95,15 @@ export async function runWorker(): Promise<void> {
     }
     call.hasReturned = true;
     if (call.isCancelled) post(['settled', id]);
-    if (looks > 0 && calls.size === 0) setImmediate(look, before);
+    if (isLooked && calls.size === 0) setImmediate(look, before);
   }
 
   /** Complains of work that FC would freeze away. Once is enough. */
   function look(before: number): void {
-    if (calls.size > 0) return;
-    looks -= 1;
+    if (calls.size > 0 || hasComplained) return;
     const left = timers() - before;
     if (left <= 0) return;
+    hasComplained = true;
     looks = 0;
     const what = left === 1 ? '1 timer' : `${left} timers`;
     process.stderr.write(`left ${what} behind its answer: FC freezes the instance between calls, and they wait\n`);
