@@ -55,13 +55,14 @@ export async function dev(args: readonly string[], server: string): Promise<void
   const inspector = await openDebugger();
   const played = { ...settings, isHeld: () => inspector?.isAttached() === true };
   const platform = createPlatform(played, life, flags.console === 'off' ? 0 : MOST_BODY);
-  // the last line is drawn with all that is printed, and has to know it
-  if (!json) life.on(status.event);
   life.on(report.event);
   const traces = target && createTraces(target, platform.settings, moment, tellOfTraces);
   if (traces !== undefined) life.on(traces.event);
   if (!json) {
-    life.on(screen.changed);
+    life.on(event => {
+      status.event(event);
+      screen.changed();
+    });
     // a minute goes by without events, too
     setInterval(screen.changed, STATUS_MS).unref();
     process.stdout.on('resize', screen.changed);

@@ -1,5 +1,6 @@
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { is, type Life } from './fc/life.ts';
+import { listen } from './fc/port.ts';
 
 /** What Node.js prints when it can be debugged. */
 const LISTENING = /^Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)\//;
@@ -94,7 +95,7 @@ export async function openInspector(life: Life, port: number, { wake, rest, repl
   }
 
   const server = createServer(accept);
-  await listen(server, port);
+  await listen(server, '127.0.0.1', port);
   return {
     isAttached: () => sockets.size > 0,
     close() {
@@ -103,14 +104,4 @@ export async function openInspector(life: Life, port: number, { wake, rest, repl
       for (const socket of sockets.keys()) socket.destroy();
     },
   };
-}
-
-function listen(server: Server, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }

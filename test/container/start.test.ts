@@ -133,6 +133,8 @@ for (const [planes, names] of ARRANGEMENTS) {
       const output = container.output();
       assert.match(output, /^\[data_plane\] INFO \d+ \[DATA PLANE\] 0 listens$/m);
       assert.match(output, /^\[control_plane\] INFO \d+ \[CONTROL PLANE\] 0 listens$/m);
+      assert.match(output, /^\[data_plane\] INFO \d+ \[WORKER\] \[none\] told of by the data plane$/m);
+      assert.match(output, /^\[control_plane\] INFO \d+ \[WORKER\] worker\(none\) told of by the control plane$/m);
       // what functions print comes by way of the data plane's double
       assert.match(output, new RegExp(`^\\[${names[0]}\\] \\{.*"called"`, 'm'));
       assert.match(output, /^\[data_plane\] INFO \d+ \[DATA PLANE\] stopping$/m);
@@ -152,7 +154,7 @@ test('should bring it from the next day on, too, when a plane logs into another 
       assert.is(files.filter(file => /^data_plane\.log\.\d/.test(file)).length, 2);
       await container.signal('SIGTERM');
       assert.is(await container.end(), 0);
-      const said = container.output().match(/^\[data_plane\] INFO \d+ .*$/gm) ?? [];
+      const said = container.output().match(/^\[data_plane\] INFO \d+ \[DATA PLANE\] .*$/gm) ?? [];
       assert.equal(
         said.map(line => line.replace(/^.*INFO \d+ \[DATA PLANE\] /, '')),
         ['starting', '0 listens', 'good morning', 'stopping'],

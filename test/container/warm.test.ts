@@ -123,6 +123,28 @@ test('should warm what can be warmed, and say what cannot', () => {
   assert.equal(readdirSync(join(folder, 'warm')).sort(), ['make.js', 'node', 'planes.js', 'preload.js', 'worker.pack']);
 });
 
+test('should not give a pack up for a fault that does not come again', () => {
+  const path = temporary();
+  installNoslate(path);
+  // fails the first start, and the first that has a pack
+  const file = join(path, 'build/control_plane/index.js');
+  const marks = join(temporary(), 'mark');
+  const once = `
+    const mark = ${JSON.stringify(marks)} + /cachedData/.test(require('module')._extensions['.js']);
+    if (!require('fs').existsSync(mark)) {
+      require('fs').writeFileSync(mark, '');
+      throw new Error('this once');
+    }
+  `;
+  write(file, `${once}${readFileSync(file, 'utf8')}`);
+  const lines = makeWarm(serverFolder(), { NOSLATE_PATH: path });
+  assert.equal(
+    lines.map(line => line.replace(/: \d+\.\d MB$/, '')),
+    ['noslate-fc: planes is warmed', 'noslate-fc: worker is warmed'],
+  );
+  assert.equal([existsSync(`${marks}false`), existsSync(`${marks}true`)], [true, true]);
+});
+
 test('should leave the planes apart where Noslate’s layout is another, and say so', async () => {
   const path = temporary();
   installNoslate(path);

@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { deployment, findDeployment, winners } from '../../src/desk/deployment.ts';
 import type { LifeEvent } from '../../src/desk/fc/life.ts';
 import { freePort } from '../../src/desk/fc/port.ts';
-import { holders, signalAll } from '../../src/desk/fc/processes.ts';
+import { holders, signalAll, unplayed } from '../../src/desk/fc/processes.ts';
 import { SWITCHES } from '../../src/desk/fc/settings.ts';
 import { helpText, readFlags } from '../../src/desk/flags.ts';
 import { createScreen, createStatus } from '../../src/desk/view/status.ts';
@@ -335,17 +335,19 @@ function debugWorkers(debuggers: WebSocket): { attached: Promise<void>; paused: 
   return { attached: attached.promise, paused: paused.promise };
 }
 
-fc('should say so when the debugger’s port is taken, or no debugger could reach a function', async () => {
+fc('should say so when a port is taken, and what to do, or no debugger could reach a function', async () => {
   const server = createServer();
   await new Promise<void>(done => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;
-  const taken = await run(['--inspect', String(port), ...ownServer()]);
+  for (const [flag, mend] of [
+    ['--inspect', 'choose another, --inspect PORT'],
+    ['--console', 'choose another, --console PORT, or leave it out, --console off'],
+  ] as const) {
+    const taken = await run([flag, String(port), '--listen', '127.0.0.1:0', ...ownServer()]);
+    assert.equal([taken.code, taken.stdout], [1, '']);
+    assert.is(taken.stderr, `noslate-fc dev: ${flag}: port ${port} is taken by another process: ${mend}\n`);
+  }
   server.close();
-  assert.equal([taken.code, taken.stdout], [1, '']);
-  assert.is(
-    taken.stderr,
-    `noslate-fc dev: --inspect: port ${port} is taken by another process: choose another, --inspect PORT\n`,
-  );
   const image = await run(['--inspect', '--image', temporary()]);
   assert.match(image.stderr, /--inspect: expected noslate\.json or --command with it, got --image/);
 });
@@ -704,6 +706,12 @@ fc('should know sessions as the flag says, with the numbers that are deployed', 
     sessionAffinity: affinity,
   });
   assert.equal(won, ['--session-affinity']);
+});
+
+fc('should say what of freezing a system does not have', () => {
+  assert.is(unplayed('linux'), undefined);
+  assert.match(unplayed('darwin') ?? '', /^frozen is the process alone/);
+  assert.match(unplayed('win32') ?? '', /^Windows has no SIGSTOP/);
 });
 
 fc('should take flags in every form', () => {

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net';
 import { now } from '../../clock.ts';
 import { type Answer, errorAnswer, FcError, platformError } from './answers.ts';
 import { ClientGone, type HttpCall } from './call.ts';
@@ -8,6 +8,7 @@ import { between } from './life.ts';
 import { collect, LIMITS } from './limits.ts';
 import { pass } from './pass.ts';
 import type { Platform } from './platform.ts';
+import { listen } from './port.ts';
 import type { FunctionSettings } from './settings.ts';
 import { isWebSocket, tunnel } from './websocket.ts';
 
@@ -77,16 +78,6 @@ export async function openEndpoint(platform: Platform, host: string, port: numbe
       for (const socket of sockets) socket.destroy();
     },
   };
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }
 
 /** Has a request answered by the platform. A client that leaves is a call that FC cancels. */

@@ -1,4 +1,4 @@
-import { connect, createServer } from 'node:net';
+import { connect, createServer, type Server } from 'node:net';
 import { resetSocket } from './connections.ts';
 
 /** Below the range that outgoing connections are given. */
@@ -31,5 +31,16 @@ export function accepts(host: string, port: number, end: 'fin' | 'rst'): Promise
       done(true);
     });
     socket.on('error', () => done(false));
+  });
+}
+
+/** Has a server listen. @throws {Error} rejected, with node:net's code: the port cannot be had. */
+export function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
   });
 }

@@ -126,7 +126,8 @@ export function createTraces(
       if (event.event === 'retry' && event.requestId !== undefined) ended.delete(event.requestId);
       if (event.event !== 'answer' || event.requestId === undefined) return;
       ended.add(event.requestId);
-      if (ended.size >= MOST_CALLS) send();
+      // once: while a collector is slow, more of them wait for the next
+      if (ended.size === MOST_CALLS) send();
       else timer ??= setTimeout(send, DELAY_MS).unref();
     },
     flush: send,

@@ -75,26 +75,23 @@ export function createScreen(
   paint: Paint,
 ): Screen {
   let timer: NodeJS.Timeout | undefined;
-  let isDrawn = false;
+  /** What stands there: making it anew looks at all of a minute's calls, and many lines may come before the next. */
+  let drawn = '';
   let isEnded = false;
-  const clear = (): string => (isDrawn ? '\r\x1b[2K' : '');
+  const clear = (): string => (drawn === '' ? '' : '\r\x1b[2K');
   /** One column is left free: a terminal that is full to its edge may go to the next line by itself. */
   const line = (): string => paint(DIM, text().slice(0, (columns() || COLUMNS) - 1));
 
   function draw(): void {
     timer = undefined;
     if (isEnded) return;
-    const drawn = `${clear()}${line()}`;
-    isDrawn = true;
-    write(drawn);
+    const cleared = clear();
+    drawn = line();
+    write(`${cleared}${drawn}`);
   }
 
   return {
-    write(lines) {
-      const cleared = clear();
-      if (isEnded || !isDrawn) write(`${cleared}${lines}`);
-      else write(`${cleared}${lines}${line()}`);
-    },
+    write: lines => void write(`${clear()}${lines}${drawn}`),
     changed() {
       if (!isEnded) timer ??= setTimeout(draw, DRAW_MS).unref();
     },
@@ -102,7 +99,7 @@ export function createScreen(
       clearTimeout(timer);
       const cleared = clear();
       isEnded = true;
-      isDrawn = false;
+      drawn = '';
       if (cleared !== '') write(cleared);
     },
   };

@@ -97,6 +97,8 @@ export class DataPlane extends Plane {
 
   protected start(): Promise<RunningPlane> {
     const { workdir, id } = this;
+    // both planes tell of workers by one logger, each in its way
+    say('WORKER', '[none] told of by the data plane');
     return startDataPlane({ workdir, id, log, knobs: KNOBS });
   }
 }
@@ -115,6 +117,7 @@ export class ControlPlane extends Plane {
     const { workdir, id } = this;
     const plane = await startControlPlane({ workdir, id, log, startWorker });
     clearTimeout(this.isLate);
+    say('WORKER', 'worker(none) told of by the control plane');
     return plane;
   }
 }

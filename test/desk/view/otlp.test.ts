@@ -2,7 +2,8 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import * as assert from 'uvu/assert';
 import { now } from '../../../src/clock.ts';
-import { createTraces, readTarget, type Target } from '../../../src/desk/view/otlp.ts';
+import type { Platform } from '../../../src/desk/fc/platform.ts';
+import { createTraces, readTarget, type Target, type Traces } from '../../../src/desk/view/otlp.ts';
 import { eventually, read, suite, within } from '../../helpers.ts';
 import { event, get, whole, withFc } from '../fc/stand-in.ts';
 
@@ -55,6 +56,20 @@ async function withCollector(
 
 const target = (env: Record<string, string>): Target => readTarget(env) as Target;
 
+/** Has a platform's calls sent as traces. */
+function follow(fc: Platform, env: Record<string, string>): { traces: Traces; problems: readonly string[] } {
+  const zero = now();
+  const problems: string[] = [];
+  const traces = createTraces(
+    target(env),
+    fc.settings,
+    () => now() - zero,
+    text => void problems.push(text),
+  );
+  fc.life.on(traces.event);
+  return { traces, problems };
+}
+
 otlp('should go where OpenTelemetry’s variables say', () => {
   assert.is(readTarget({}), undefined);
   const common = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318/' };
@@ -81,16 +96,10 @@ otlp('should make a span of each call, and of each part of its time', async () =
   await withCollector(async (port, got) => {
     await withFc({ initializer: { timeout: 3 }, name: 'shop' }, async fc => {
       const begun = Date.now();
-      const zero = now();
-      const problems: string[] = [];
-      const env = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`, OTEL_EXPORTER_OTLP_HEADERS: 'x-key=k' };
-      const traces = createTraces(
-        target(env),
-        fc.settings,
-        () => now() - zero,
-        text => void problems.push(text),
-      );
-      fc.life.on(traces.event);
+      const { traces, problems } = follow(fc, {
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+        OTEL_EXPORTER_OTLP_HEADERS: 'x-key=k',
+      });
       const [trace, parent] = ['0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331'];
       const headers = [['traceparent', `00-${trace}-${parent}-01`]] as const;
       await whole(get(fc, { status: 503 }, { path: '/a?secret=canary', headers }));
@@ -136,16 +145,7 @@ otlp('should say once that no trace arrives, and lose no call for it', async () 
   await withCollector(
     async (port, got) => {
       await withFc({}, async fc => {
-        const zero = now();
-        const problems: string[] = [];
-        const env = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` };
-        const traces = createTraces(
-          target(env),
-          fc.settings,
-          () => now() - zero,
-          text => void problems.push(text),
-        );
-        fc.life.on(traces.event);
+        const { traces, problems } = follow(fc, { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` });
         for (const code of [500, 500, 200, 500]) {
           status = code;
           assert.is((await whole(get(fc))).status, 200);

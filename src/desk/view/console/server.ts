@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { type AddressInfo, createServer as createNetServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer as createNetServer, type Socket } from 'node:net';
 import { FcError } from '../../fc/answers.ts';
 import { collect } from '../../fc/limits.ts';
 import type { Platform } from '../../fc/platform.ts';
+import { listen } from '../../fc/port.ts';
 import type { About } from './api.ts';
 import { createFeed } from './feed.ts';
 import { createModel } from './model.ts';
@@ -246,14 +247,4 @@ function decoded(text: string): string {
   } catch {
     throw new Refused(400, 'path: expected percent-encoding that can be decoded');
   }
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }
