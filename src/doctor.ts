@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { connect, type NetConnectOpts } from 'node:net';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { now } from './clock.ts';
 import type { Config } from './config.ts';
 import { environmentBytes, MAX_ENVIRONMENT_BYTES } from './environment.ts';
 import { type Connection, openConnection } from './h2/connection.ts';
+import { describeNode } from './node-release.ts';
 import {
   checkHealth as checkControlPlane,
   getFunctionProfiles,
@@ -34,7 +36,7 @@ type Finding = readonly [what: string, state: string, mend?: string | false];
 export async function examine(config: Config, profile: Profile): Promise<[string, number]> {
   const isLocal = config.agent === 'local';
   const findings: Finding[] = [
-    ['Node.js', `${process.version}, ${process.execPath}; agent ${config.agent}`],
+    ['Node.js', `${describeNode()}, ${process.execPath}; agent ${config.agent}`],
     ...(await Promise.all([server(config), isLocal ? [] : noslate(config, profile.functions)])).flat(),
     ...profile.functions.flatMap(code),
     ...(isLocal ? [] : profile.functions.flatMap(item => environment(profile, item))),
@@ -48,8 +50,9 @@ export async function examine(config: Config, profile: Profile): Promise<[string
 
 async function server({ port }: Config): Promise<Finding[]> {
   const { FC_CUSTOM_LISTEN_PORT: asked = `${port}` } = process.env;
+  const [state, mend] = await listens({ port }, `port ${port}`, 'start it');
   return [
-    ['server', ...(await listens({ port }, `port ${port}`, 'start it'))],
+    ['server', `${state}${runningOn()}`, mend ?? false],
     ['FC', `asks port ${asked}`, asked !== `${port}` && 'unset SERVER_PORT'],
   ];
 }
@@ -89,9 +92,28 @@ async function noslate(config: Config, functions: readonly FunctionProfile[]): P
   ];
 }
 
+/** The Node.js of the server that runs this file, where it is another than ours. Where that cannot be seen, nothing. */
+function runningOn(): string {
+  const pid = processes().find(
+    entry => readFileOf(`/proc/${entry}/cmdline`).split('\0').slice(1).join(' ') === `${__filename} `,
+  );
+  try {
+    // by this name it can be run wherever it is
+    const program = `/proc/${pid ?? 'self'}/exe`;
+    if (statSync(program).ino === statSync(process.execPath).ino) return '';
+    const version = execFileSync(program, ['--version'], { encoding: 'utf8', timeout: WAIT_MS });
+    return `, on Node.js ${describeNode(version.trim())}`;
+  } catch {
+    // it has ended, or is another user's
+    return '';
+  }
+}
+
+const processes = (): string[] => (existsSync('/proc') ? readdirSync('/proc').filter(name => /^\d+$/.test(name)) : []);
+
 /** Whether both planes are one process of start.sh's: they end together. Where that cannot be seen, nothing is said. */
 function arrangement(workdir: string): Finding[] {
-  const pid = (existsSync('/proc') ? readdirSync('/proc') : []).find(entry => {
+  const pid = processes().find(entry => {
     if (!readFileOf(`/proc/${entry}/cmdline`).includes('/warm/planes.js\0')) return false;
     const environment = readFileOf(`/proc/${entry}/environ`);
     // another user's is not told, and in a container there is no other

@@ -9,6 +9,7 @@ import { ConfigError } from './errors.ts';
 import type { Gateway } from './gateway.ts';
 import { WORKER_THREAD } from './local/messages.ts';
 import { createLog, type Log } from './log.ts';
+import { describeNode } from './node-release.ts';
 import { PROBE, probe } from './probe.ts';
 import { EMPTY_PROFILE, type Profile } from './profile.ts';
 import { loadProfile, readProfile } from './profile-load.ts';
@@ -129,7 +130,7 @@ async function createAgent({ agent, noslatePath = '', noslatedWorkdir }: Config,
 function announce(origin: string, { log: mode, agent, warnings }: Config, profile: Profile, log: Log): void {
   const functions = profile.functions.map(({ name }) => name);
   if (mode === 'pretty') log.line(banner(VERSION, origin, profile));
-  else log.info('listening', { version: VERSION, url: origin, agent, functions });
+  else log.info('listening', { version: VERSION, url: origin, agent, functions, node: describeNode() });
   for (const warning of warnings) log.warn(warning);
 }
 

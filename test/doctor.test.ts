@@ -2,6 +2,7 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
 import * as assert from 'uvu/assert';
+import { describeNode } from '../src/node-release.ts';
 import { eventually, project, run, startServer, suite, temporary, within, write } from './helpers.ts';
 import { startPlanes } from './planes/index.ts';
 import type { InvokeRequest, InvokeResponse } from './planes/messages.ts';
@@ -58,7 +59,7 @@ doctor('should find Noslate healthy, and then what is wrong with it', async () =
       'healthy',
       '',
     ]);
-    assert.is(well.lines[0], `Node.js ${process.version}, ${process.execPath}; agent native`);
+    assert.is(well.lines[0], `Node.js ${describeNode()}, ${process.execPath}; agent native`);
     assert.not.match(well.lines.join(), 'hush');
 
     const greedy = { hello: { worker: { reservationCount: 2 } }, gone: { ...worker, url: './nowhere' } };

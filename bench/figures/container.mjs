@@ -28,6 +28,9 @@ const { NOSLATE_PATH } = process.env;
 const ownPath = NOSLATE_PATH && existsSync(join(NOSLATE_PATH, 'bin/data_plane')) ? resolve(NOSLATE_PATH) : undefined;
 export const kind = ownPath === undefined ? 'stand-ins for Noslate' : 'Noslate';
 
+/** What runs the server, where it is not what runs the planes. */
+const { SERVER_NODE: serverNode, NOSLATED_FORCE_NON_SEED_MODE: seedless } = process.env;
+
 /** A data plane's double answers this by itself: its workers only start. */
 const NAME = ownPath === undefined ? '@hello' : 'hello';
 const FUNCTION = "exports.handler = async (ctx, req, res) => { res.writeHead(200); res.end('hello'); };\n";
@@ -56,7 +59,7 @@ export function layOut() {
   writeFileSync(join(code, 'hello/index.js'), FUNCTION);
   writeFileSync(join(code, 'noslate.json'), JSON.stringify({ functions: [PROFILE] }));
   const path = ownPath ?? installStandIns();
-  const env = { PATH: process.env.PATH, NOSLATE_PATH: path };
+  const env = { PATH: process.env.PATH, NOSLATE_PATH: path, ...(serverNode && { SERVER_NODE: serverNode }) };
   const said = execFileSync(process.execPath, [join(code, 'warm/make.js')], { env, encoding: 'utf8' });
   say(said.trimEnd());
   return path;
@@ -101,7 +104,9 @@ function environment(path, workdir, more) {
     NOSLATE_LOGDIR: join(workdir, 'logs'),
     SERVER_PATH: code,
     SERVER_LOG: 'off',
+    ...(serverNode && { SERVER_NODE: serverNode }),
     DISABLE_INSPECTOR: 'true',
+    ...(seedless && { NOSLATED_FORCE_NON_SEED_MODE: seedless }),
     ...more,
   };
 }
@@ -157,7 +162,7 @@ function launch(cpus, command, env) {
 async function startServer(path, cpus) {
   const port = await freePort();
   const env = environment(path, mkdtempSync(join(folder, 'work-')), { SERVER_PORT: String(port) });
-  const server = launch(cpus, [join(path, 'bin/node'), join(code, 'server.js')], env);
+  const server = launch(cpus, [serverNode ?? join(path, 'bin/node'), join(code, 'server.js')], env);
   (await accepted(port)).destroy();
   const opened = server.elapsed();
   await server.end();
@@ -194,7 +199,7 @@ async function startPlane(path, cpus, isWarm) {
   for (const name of ['noslated/socks', 'logs', 'turf']) mkdirSync(join(workdir, name), { recursive: true });
   const pack = join(code, 'warm/planes.pack');
   // as start.sh does
-  const preload = isWarm ? ['-r', join(code, 'warm/preload.js'), '--min-semi-space-size=16'] : [];
+  const preload = isWarm ? ['-r', join(code, 'warm/preload.js')] : [];
   const env = environment(path, workdir, isWarm ? { NOSLATE_FC_WARM: `use:${pack}` } : {});
   const plane = launch(cpus, [join(path, 'bin/node'), ...preload, join(path, 'bin/data_plane')], env);
   (await accepted(join(workdir, 'noslated/socks/dp-0.sock'))).destroy();

@@ -43,6 +43,10 @@ const packOf = (program: string): string => join(folder, `${program}.pack`);
 /** What runs both planes; start.sh does so where it is. */
 const planesFile = join(folder, 'planes.js');
 
+/** What runs the planes, and is to run workers: of one file's pages there is one copy in memory. As start.sh finds it. */
+const { NOSLATE_PATH = '/usr/local/noslate', NOSLATE_BIN = join(NOSLATE_PATH, 'bin') } = process.env;
+const planeNode = existsSync(join(NOSLATE_BIN, 'node')) ? join(NOSLATE_BIN, 'node') : process.execPath;
+
 /** Stands in for Node.js where turfd looks for it, so that workers have what the planes are given by start.sh. */
 const workerNode = join(folder, 'node');
 
@@ -111,7 +115,7 @@ async function keep(program: string): Promise<boolean> {
 
 function writeWorkerNode(wish: 'make' | 'use'): void {
   const quote = (text: string): string => `'${text.replace(/'/g, `'\\''`)}'`;
-  const parts = [process.execPath, '-r', join(folder, 'preload.js')].map(quote);
+  const parts = [planeNode, '-r', join(folder, 'preload.js')].map(quote);
   const variable = `NOSLATE_FC_WARM=${quote(`${wish}:${packOf('worker')}`)}`;
   writeFileSync(workerNode, `#!/bin/sh\n${variable} exec ${parts.join(' ')} "$@"\n`, { mode: 0o755 });
 }

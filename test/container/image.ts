@@ -16,6 +16,9 @@ const NOSLATE_VERSION = 'stand-in';
 const BUILD_IMAGE = 'localhost/build';
 const IMAGE = 'localhost/noslate-fc';
 
+/** What the Dockerfile brings the server where nothing is said. */
+const [, SERVER_NODE_VERSION = ''] = /^ARG SERVER_NODE_VERSION=(\S+)$/m.exec(readFileSync('Dockerfile', 'utf8')) ?? [];
+
 /** As in Noslate's image. @see Noslate contract §9 */
 const NOSLATE_ENV = {
   NOSLATE_PATH: '/usr/local/noslate',
@@ -164,7 +167,7 @@ async function start(...flags: readonly string[]): Promise<Running> {
     ...observed,
     port,
     commands: () => processes(`MARK=${mark}`).map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8')),
-    examine: () => buildah('run', ...isolation, ...env, container, '--', 'node', 'server.js', '--doctor'),
+    examine: () => buildah('run', ...isolation, ...env, ...flags, container, '--', 'node', 'server.js', '--doctor'),
     async stop() {
       const [first] = processes(`MARK=${mark}`).filter(({ name }) => name === 'start.sh');
       if (first === undefined) throw new Error(`no start.sh\n${observed.output()}`);
@@ -181,7 +184,8 @@ async function start(...flags: readonly string[]): Promise<Running> {
 async function expectService(container: Running, planes: 'one' | 'two' = 'one'): Promise<void> {
   const { port, output, line, commands, examine, stop } = container;
   try {
-    await line('listening', ({ message }) => message === 'listening');
+    const { node } = await line('listening', ({ message }) => message === 'listening');
+    assert.is(node, `v${SERVER_NODE_VERSION}`);
     const headers = { 'x-fc-request-id': 'init', 'x-fc-initialization-timeout': '60' };
     const initialized = await ask(port, { method: 'POST', path: '/initialize', headers });
     assert.is(initialized.status, 200, String(initialized.body));
@@ -194,6 +198,7 @@ async function expectService(container: Running, planes: 'one' | 'two' = 'one'):
     const examined = await examine();
     // a call may have found the reserved one not free yet, and another was started
     assert.match(examined, /^ {2}hello +[12] workers of 1 reserved$/m, examined);
+    assert.ok(examined.includes(`is open, on Node.js v${SERVER_NODE_VERSION}\n`), examined);
     // a worker's environment has no mark to find it by
     const running = commands().filter(command => /plane/.test(command));
     const both = running.filter(command => command.includes('/code/warm/planes.js'));
@@ -239,11 +244,13 @@ image('should say what a container needs, and nothing secret', async () => {
   assert.equal(names, [...Object.keys(NOSLATE_ENV), 'PATH', 'SERVER_PATH'].sort());
 });
 
+/** What there is in the image's /code. */
+const FILES = ['event', 'hello', 'noslate.json', 'server.js', 'server.js.cache', 'start.sh', 'warm'];
+
 image('should hold the server, start.sh, what warms Noslate and the functions alone', async () => {
   const container = await buildah('from', '--pull-never', IMAGE);
   const root = await buildah('mount', container);
-  const files = ['event', 'hello', 'noslate.json', 'server.js', 'server.js.cache', 'start.sh', 'warm'];
-  assert.equal(readdirSync(join(root, 'code')).sort(), files);
+  assert.equal(readdirSync(join(root, 'code')).sort(), [...FILES, 'node'].sort());
   assert.equal(readdirSync(join(root, 'code/hello')), ['index.js']);
   const warm = ['make.js', 'node', 'planes.js', 'planes.pack', 'preload.js', 'worker.pack'];
   assert.equal(readdirSync(join(root, 'code/warm')).sort(), warm);
@@ -263,6 +270,13 @@ image('should serve with each plane in a process of its own', async () => {
 
 image('should serve as a user without privileges', async () => {
   await expectService(await start('--user', '65534:65534'));
+});
+
+image("should bring no Node.js where Noslate's is wanted for the server", async () => {
+  await build('localhost/own', 'SERVER_NODE_VERSION=noslate');
+  const container = await buildah('from', '--pull-never', 'localhost/own');
+  assert.equal(readdirSync(join(await buildah('mount', container), 'code')).sort(), FILES);
+  await buildah('rm', container);
 });
 
 image.run();
