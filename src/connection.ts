@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { GatewayError } from './errors.ts';
 import type { Exchange } from './gateway.ts';
+import { beStrict, IS_LAX } from './strict.ts';
 import { Table } from './table.ts';
 
 /** 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight. */
@@ -91,6 +92,7 @@ export function serveConnections(server: Server, handler: Handler): Connections 
       reason: undefined,
     };
     Object.assign(socket, { [CONNECTION]: connection });
+    if (IS_LAX) beStrict(socket);
     const id = connections.add(connection);
     socket.on('close', () => connections.delete(id));
     // so node:http closes it behind its last answer

@@ -1,5 +1,6 @@
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
 import { GatewayError } from './errors.ts';
+import { IS_LAX } from './strict.ts';
 
 /**
  * Header fields as node:http's `rawHeaders` has them: name, value, name, value, …, in the order and
@@ -178,8 +179,6 @@ function remove(headers: string[], test: (key: string) => boolean): void {
 /** `uri-host [ ":" port ]`, without user; a list of two is none. @see RFC 9110 §4.2, RFC 3986 §3.2.2 */
 const AUTHORITY = /^(\[[\da-f:.]+\]|\[v[\da-f]+\.[-.\w~!$&'()*+;=:]+\]|(?:[-.\w~!$&'()*+;=]|%[\da-f]{2})+)(?::\d*)?$/i;
 
-/** Before Node 20 the parser takes targets and names of fields that are none; the later ones refuse them. */
-const IS_LAX = Number.parseInt(process.versions.node, 10) < 20;
 const TARGET = /^[!-~]+$/;
 const TOKEN = /^[-!#$%&'*+.^_`|~\w]+$/;
 
