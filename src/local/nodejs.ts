@@ -120,12 +120,15 @@ export class ServerResponse extends Writable {
     this.writeHead(this.statusCode);
   }
 
-  /** Sends the head, once; a second call has no effect on the client. `headers` may be flat or an object. */
+  /**
+   * Sends the head, once; a second call has no effect on the client. `headers` may be flat or an object. Gives nothing, as
+   * on Noslate: `res.writeHead(200).end()` fails there, after the head.
+   */
   writeHead(
     statusCode: number,
     statusMessage?: string | Record<string, HeaderValue> | readonly string[],
     headers: Record<string, HeaderValue> | readonly string[] = {},
-  ): this {
+  ): void {
     this.statusCode = statusCode;
     const fields = typeof statusMessage === 'string' || statusMessage === undefined ? headers : statusMessage;
     if (Array.isArray(fields)) {
@@ -140,7 +143,6 @@ export class ServerResponse extends Writable {
       this.#head = { status: Number(statusCode), headers: flatten(this.#headers) };
       this.#schedule();
     }
-    return this;
   }
 
   override _write(chunk: Buffer, _: BufferEncoding, callback: (error?: Error) => void): void {

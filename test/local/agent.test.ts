@@ -80,13 +80,27 @@ runtime('should give the handler the response of the contract', async () => {
       else if (req.url === '/text') res.writeHead('204');
       else res.flushHeaders();
       seen.push(res.headersSent);
-      res.writeHead(500);
+      // on Noslate it gives nothing, and what is chained to it fails
+      seen.push(String(res.writeHead(500)));
       res.end(JSON.stringify(seen));
     };`;
   await serve(source, {}, async call => {
     const reply = await call();
     assert.is(reply.status, 201);
-    assert.equal(JSON.parse(reply.body.toString()), [200, 'OK', false, '1', null, true, false, 3, 'Created', 3, true]);
+    assert.equal(JSON.parse(reply.body.toString()), [
+      200,
+      'OK',
+      false,
+      '1',
+      null,
+      true,
+      false,
+      3,
+      'Created',
+      3,
+      true,
+      'undefined',
+    ]);
     const flat = reply.rawHeaders.join('\n');
     assert.match(flat, 'X-One\n1\nx-one\nother\nx-list\na\nx-list\nb');
     const other = await call({ path: '/flat' });

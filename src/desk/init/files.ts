@@ -93,8 +93,8 @@ export interface Response extends Writable {
   statusCode: number;
   readonly statusMessage: string | undefined;
   readonly headersSent: boolean;
-  writeHead(statusCode: number, headers?: Record<string, HeaderValue> | readonly string[]): this;
-  writeHead(statusCode: number, statusMessage: string, headers?: Record<string, HeaderValue> | readonly string[]): this;
+  writeHead(statusCode: number, headers?: Record<string, HeaderValue> | readonly string[]): void;
+  writeHead(statusCode: number, statusMessage: string, headers?: Record<string, HeaderValue> | readonly string[]): void;
   flushHeaders(): void;
   setHeader(name: string, value: HeaderValue): void;
   getHeader(name: string): HeaderValue | undefined;
