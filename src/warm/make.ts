@@ -82,6 +82,7 @@ async function make(programs: readonly string[], planes?: 'two'): Promise<string
     fault = await attempt('make', programs, arrangement);
     rmSync(workerNode);
     if (fault === undefined) break;
+    sayTried(i, `to record ${programs.join(', ')}`, fault);
   }
   for (const program of programs) {
     if (fault !== undefined) rmSync(packOf(program), { force: true });
@@ -106,6 +107,7 @@ async function keep(program: string): Promise<boolean> {
       say(`${program} is warmed: ${(statSync(pack).size / 1e6).toFixed(1)} MB`);
       return true;
     }
+    sayTried(i, `with ${program}`, fault);
   }
   say(`${program} is not warmed: ${fault}`);
   rmSync(pack);
@@ -164,8 +166,13 @@ async function attempt(
   });
   try {
     const last = now() + START_MS;
-    while (isRunning && now() < last && !(await answers(port, '/initialize'))) await pause(LOOK_MS);
-    const fault = (await answers(port, '/invoke')) ? undefined : `no answer of a function\n${said}`;
+    let refusal = await call(port, '/initialize');
+    while (refusal !== undefined && isRunning && now() < last) {
+      await pause(LOOK_MS);
+      refusal = await call(port, '/initialize');
+    }
+    refusal ??= await call(port, '/invoke');
+    const fault = refusal === undefined ? undefined : `no answer of a function: ${refusal}\n${said}`;
     if (warm === 'make' && fault === undefined) await settle(programs);
     child.kill('SIGTERM');
     const kill = setTimeout(() => child.kill('SIGKILL'), END_MS);
@@ -180,7 +187,10 @@ async function attempt(
 /** @returns the `noslate.json` of a function that has a worker from the start. */
 function writeFunction(code: string): string {
   mkdirSync(code);
-  writeFileSync(join(code, 'index.js'), 'exports.handler = async (ctx, req, res) => res.writeHead(200).end();\n');
+  writeFileSync(
+    join(code, 'index.js'),
+    'exports.handler = async (ctx, req, res) => {\n  res.writeHead(200);\n  res.end();\n};\n',
+  );
   const profile = {
     name: 'warm',
     runtime: 'nodejs',
@@ -193,17 +203,24 @@ function writeFunction(code: string): string {
   return join(code, 'noslate.json');
 }
 
-/** Calls as FC does; true for a 200. */
-function answers(port: number, path: string): Promise<boolean> {
+/** Calls as FC does; gives what came in the place of a 200. */
+function call(port: number, path: string): Promise<string | undefined> {
   const headers = { 'x-fc-control-path': path, 'x-fc-initialization-timeout': START_MS / 1000 };
   return new Promise(done => {
-    const call = request({ port, host: '127.0.0.1', method: 'POST', path, headers, timeout: START_MS }, response => {
-      response.resume();
-      response.on('close', () => done(response.statusCode === 200));
+    const fail = ({ message }: Error): void => done(`${path}: ${message}`);
+    const outgoing = request({ port, host: '127.0.0.1', method: 'POST', path, headers }, response => {
+      let body = '';
+      response.on('data', text => {
+        body += text;
+      });
+      response.on('error', fail);
+      response.on('end', () =>
+        done(response.statusCode === 200 ? undefined : `${path}: ${response.statusCode} ${body}`),
+      );
     });
-    call.on('error', () => done(false));
-    call.on('timeout', () => call.destroy());
-    call.end();
+    outgoing.on('error', fail);
+    outgoing.setTimeout(START_MS, () => outgoing.destroy(new Error(`silent for ${START_MS} ms`)));
+    outgoing.end();
   });
 }
 
@@ -239,6 +256,12 @@ async function freePort(): Promise<number> {
 
 function pause(ms: number): Promise<void> {
   return new Promise(done => setTimeout(done, ms));
+}
+
+/** Tells of a fault that may not come again, in one line. */
+function sayTried(i: number, what: string, fault: string): void {
+  const [first, second] = fault.split('\n');
+  say(`try ${i + 1} of ${TRIES} ${what}: ${first}${second ? `; ${second}` : ''}`);
 }
 
 function say(text: string): void {

@@ -117,22 +117,27 @@ function planesFolder(): string {
   return folder;
 }
 
-/** Runs the step of an image that warms Noslate, and gives the lines that it prints. */
-export function makeWarm(folder: string, env: Readonly<Record<string, string>> = {}): string[] {
+/** Runs the step of an image that warms Noslate, and gives the lines that it prints, those of single tries apart. */
+export function makeWarm(
+  folder: string,
+  env: Readonly<Record<string, string>> = {},
+): { lines: string[]; tries: string[] } {
   const { stdout, stderr, status } = spawnSync(process.execPath, [join(folder, 'warm/make.js')], {
     env: { PATH: process.env['PATH'], NOSLATE_PATH: noslatePath(), ...env },
     encoding: 'utf8',
     timeout: STEP_MS,
   });
   assert.equal([status, stderr], [0, '']);
-  return stdout.trim().split('\n');
+  const all = stdout.trim().split('\n');
+  const isTry = (line: string): boolean => line.startsWith('noslate-fc: try ');
+  return { lines: all.filter(line => !isTry(line)), tries: all.filter(isTry) };
 }
 
 /** SERVER_PATH/warm as an image has it; made at first use. */
 export function warmFolder(): string {
   if (warm === undefined) {
     const folder = serverFolder();
-    const lines = makeWarm(folder);
+    const { lines } = makeWarm(folder);
     assert.ok(lines.length === 2 && lines.every(line => line.includes(' is warmed: ')), lines.join('\n'));
     warm = join(folder, 'warm');
   }

@@ -121,7 +121,7 @@ test('should warm what can be warmed, and say what cannot', () => {
   const check = `if (/cachedData/.test(require('module')._extensions['.js'])) throw new Error('not mine');\n`;
   write(file, `${check}${readFileSync(file, 'utf8')}`);
   const folder = serverFolder();
-  const lines = makeWarm(folder, { NOSLATE_PATH: path });
+  const { lines } = makeWarm(folder, { NOSLATE_PATH: path });
   assert.match(lines[0] ?? '', /^noslate-fc: planes is not warmed: /);
   assert.match(lines.join('\n'), 'planes ended with status 1');
   assert.match(lines[lines.length - 2] ?? '', /^noslate-fc: worker is warmed: \d+\.\d MB$/);
@@ -143,7 +143,13 @@ test('should not give a pack up for a fault that does not come again', () => {
     }
   `;
   write(file, `${once}${readFileSync(file, 'utf8')}`);
-  const lines = makeWarm(serverFolder(), { NOSLATE_PATH: path });
+  const { lines, tries } = makeWarm(serverFolder(), { NOSLATE_PATH: path });
+  assert.is(tries.length, 2);
+  assert.match(
+    tries[0] ?? '',
+    /: try 1 of 3 to record planes, worker: no answer .*; noslate-fc: planes ended with status 1/,
+  );
+  assert.match(tries[1] ?? '', /: try 1 of 3 with planes: no answer of a function: \/initialize: /);
   assert.equal(
     lines.map(line => line.replace(/: \d+\.\d MB$/, '')),
     ['noslate-fc: planes is warmed', 'noslate-fc: worker is warmed'],
@@ -162,7 +168,7 @@ test('should leave the planes apart where Noslate’s layout is another, and say
     write(file, readFileSync(file, 'utf8').replaceAll('#self/', '#own/'));
   }
   const folder = serverFolder();
-  const lines = makeWarm(folder, { NOSLATE_PATH: path });
+  const { lines } = makeWarm(folder, { NOSLATE_PATH: path });
   assert.match(lines[0] ?? '', /^noslate-fc: each plane has a process of its own, for both in one do not start: /);
   const warmed = lines.filter(line => line.includes(' is warmed: ')).map(line => line.split(' ')[1]);
   assert.equal(warmed, ['data_plane', 'control_plane', 'worker']);
@@ -180,7 +186,7 @@ test('should leave the planes apart where Noslate’s layout is another, and say
 
 test('should warm nothing where nothing starts', () => {
   const folder = serverFolder();
-  const lines = makeWarm(folder, { STAND_INS: JSON.stringify({ turf: { status: 3 } }) });
+  const { lines } = makeWarm(folder, { STAND_INS: JSON.stringify({ turf: { status: 3 } }) });
   assert.match(lines[0] ?? '', /^noslate-fc: nothing is warmed, for all that starts as shipped: /);
   assert.match(lines.join('\n'), 'turfd ended with status 3');
   assert.equal(readdirSync(join(folder, 'warm')).sort(), ['make.js', 'planes.js', 'preload.js']);
