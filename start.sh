@@ -31,18 +31,12 @@ set -Eeuo pipefail
 
 # no here-documents and no here-strings in this file: bash 5.0 makes a file in /tmp for each
 
-# longest wait for the server's port before Noslate is started all the same
-readonly PORT_SECONDS=2
-
-# longest wait for turf.sock
-readonly TURF_SECONDS=10
-
-# time for the last lines to come through when SERVER_PLANE_LOG is stdout
-readonly FLUSH_SECONDS=1
+# longest waits, seconds: for the server's port, before Noslate is started all the same; for turf.sock; and for the last
+# lines to come through when SERVER_PLANE_LOG is stdout
+readonly PORT_SECONDS=2 TURF_SECONDS=10 FLUSH_SECONDS=1
 
 # MB for the server, the control plane, turfd and a data plane, and for each data plane more
-readonly OWN_MB=256
-readonly PLANE_MB=96
+readonly OWN_MB=256 PLANE_MB=96
 
 # MB of the smallest pool: four workers of Noslate's default, 512 MiB. It admits workers by their limits, of
 # which they use a part, and where the pool ends it refuses all that waits for the function.
@@ -50,8 +44,8 @@ readonly POOL_MB=2048
 
 # pids of what was started, by name
 declare -A pids=()
-# pids of what copies logs to stdout
-followers=()
+# pid of what copies logs to stdout
+follower=''
 # non-empty once we were told to end, and once the server was
 stopping=''
 told=''
@@ -163,15 +157,25 @@ configure() {
   done
 }
 
+# read_limit FILE...  sets limit to the words of the first of these files that there is
+read_limit() {
+  limit=()
+  local file
+  for file; do
+    [[ -r $file ]] || continue
+    read -ra limit <"$file" || :
+    return
+  done
+}
+
 # count_cpus CGROUPS  sets cpus to the whole vCPUs that we may use
 count_cpus() {
-  local cgroups=$1 quota='' period=''
   cpus=$(nproc)
-  if [[ -r $cgroups/cpu.max ]]; then
-    read -r quota period <"$cgroups/cpu.max" || :
-  elif [[ -r $cgroups/cpu/cpu.cfs_quota_us ]]; then
-    read -r quota <"$cgroups/cpu/cpu.cfs_quota_us" || :
-    read -r period <"$cgroups/cpu/cpu.cfs_period_us" || :
+  read_limit "$1/cpu.max" "$1/cpu/cpu.cfs_quota_us"
+  local quota=${limit[0]:-} period=${limit[1]:-}
+  if [[ -z $period ]]; then
+    read_limit "$1/cpu/cpu.cfs_period_us"
+    period=${limit[0]:-}
   fi
   # "max", or -1 before version 2, is no limit
   [[ $quota =~ ^[0-9]+$ && $period =~ ^[1-9][0-9]*$ ]] || return 0
@@ -180,32 +184,27 @@ count_cpus() {
 
 # measure_memory CGROUPS  sets memory to the MB that we may use, 0 when nothing says
 measure_memory() {
-  local cgroups=$1 file bytes=''
   memory=0
   if [[ ${FC_FUNCTION_MEMORY_SIZE:-} =~ ^[0-9]{1,9}$ ]]; then
     memory=$((10#$FC_FUNCTION_MEMORY_SIZE))
     return
   fi
-  for file in "$cgroups/memory.max" "$cgroups/memory/memory.limit_in_bytes"; do
-    [[ -r $file ]] || continue
-    read -r bytes <"$file" || :
-    # "max", or a number of 19 digits before version 2, is no limit
-    [[ ! $bytes =~ ^[0-9]{1,15}$ ]] || memory=$((bytes / 1024 / 1024))
-    return 0
-  done
+  read_limit "$1/memory.max" "$1/memory/memory.limit_in_bytes"
+  # "max", or a number of 19 digits before version 2, is no limit
+  [[ ! ${limit[0]:-} =~ ^[0-9]{1,15}$ ]] || memory=$((limit[0] / 1024 / 1024))
 }
 
 # prepare_folders  makes what is missing of Noslate's folders, and removes sockets of an earlier start
 prepare_folders() {
   local folders=("$NOSLATED_WORKDIR/socks" "$NOSLATE_LOGDIR" "$TURF_WORKDIR/sandbox" "$TURF_WORKDIR/overlay"
     "$TURF_WORKDIR/runtime/nodejs/bin" "$TURF_WORKDIR/runtime/aworker/bin")
-  local folder missing=()
+  local folder variable
   for folder in "${folders[@]}"; do
-    [[ -d $folder ]] || missing+=("$folder")
+    [[ -d $folder ]] && continue
+    # in one process, and in none for an image that has them all: the port is not open yet
+    mkdir -p -- "${folders[@]}" 2>/dev/null || :
+    break
   done
-  # in one process, and in none for an image that has them all: the port is not open yet
-  ((${#missing[@]} == 0)) || mkdir -p -- "${missing[@]}" 2>/dev/null || :
-  local variable
   for variable in NOSLATED_WORKDIR/socks NOSLATE_LOGDIR TURF_WORKDIR/sandbox TURF_WORKDIR; do
     folder=${variable%%/*}
     folder=${!folder}${variable#"${variable%%/*}"}
@@ -213,31 +212,23 @@ prepare_folders() {
   done
 
   # a volume in place of the image's folder has none of the links that turf and the control plane look for
-  link_node "$TURF_WORKDIR/runtime/nodejs/bin/node"
-  link "$NOSLATE_BIN/aworker" "$TURF_WORKDIR/runtime/aworker/bin/aworker"
+  local worker_node=$SERVER_PATH/warm/node runtime=$TURF_WORKDIR/runtime
+  [[ $SERVER_WARM != 0 && -x $worker_node ]] || worker_node=$plane_node
+  link "$worker_node" "$runtime/nodejs/bin/node"
+  [[ -e $runtime/aworker/bin/aworker ]] || link "$NOSLATE_BIN/aworker" "$runtime/aworker/bin/aworker"
 
   # a container that is started again has its files of before; whoever connects must not meet a dead socket
-  local socket stale=()
+  local socket
   for socket in "$TURF_WORKDIR/turf.sock" "$NOSLATED_WORKDIR"/socks/*.sock; do
-    [[ ! -S $socket ]] || stale+=("$socket")
+    [[ ! -S $socket ]] || rm -f -- "$socket"
   done
-  ((${#stale[@]} == 0)) || rm -f -- "${stale[@]}"
 }
 
-# link FILE PLACE  makes a link to a file that is there, unless its place is taken
+# link FILE PLACE  has a place lead to a file, if there is one
 link() {
-  [[ ! -e $1 || -e $2 ]] || ln -sf -- "$1" "$2" 2>/dev/null || refuse "TURF_WORKDIR: $2 cannot be made"
-}
-
-# link_node PLACE  makes the link to what turfd runs for a nodejs worker
-link_node() {
-  local warm=$SERVER_PATH/warm/node wanted=$plane_node
-  [[ $SERVER_WARM == 0 || ! -x $warm ]] || wanted=$warm
-  # what was Noslate's stays so where there is nothing to be warmed with
-  if [[ $wanted == "$warm" || $1 -ef $warm ]] && [[ ! $1 -ef $wanted ]]; then
-    ln -sf -- "$wanted" "$1" 2>/dev/null || say "TURF_WORKDIR: $1 cannot be made: workers start as shipped"
-  fi
-  link "$wanted" "$1"
+  if [[ ! -e $1 || $1 -ef $2 ]] || ln -sf -- "$1" "$2" 2>/dev/null; then return 0; fi
+  [[ -e $2 ]] || refuse "TURF_WORKDIR: $2 cannot be made"
+  say "TURF_WORKDIR: $2 cannot be made anew: workers start as it has them"
 }
 
 # write_config  writes Noslate's platform configuration, over which NOSLATED_CONFIG_PATH and variables win
@@ -269,39 +260,19 @@ launch() {
   shift
   "$@" </dev/null >"$NOSLATE_LOGDIR/${name}_out.log" 2>&1 &
   pids[$name]=$!
-  [[ $SERVER_PLANE_LOG == off ]] || follow "$name"
 }
 
-# logs_of NAME  sets logs to the files of a process: its output, and the logs that a plane writes itself
-logs_of() {
-  logs=("$NOSLATE_LOGDIR/$1_out.log")
-  case $1 in
-    planes) logs+=("$NOSLATE_LOGDIR/data_plane.log" "$NOSLATE_LOGDIR/control_plane.log") ;;
-    data_plane | control_plane) logs+=("$NOSLATE_LOGDIR/$1.log") ;;
-  esac
-}
-
-# follow NAME  copies what a process logs to stdout
+# follow  copies what turfd and the planes log to stdout, each line with the name of its file in front
 follow() {
-  logs_of "$1"
-  if [[ $1 != planes ]]; then
-    copy "$1" "$1" "${logs[@]}"
-    return
-  fi
-  copy "$1" "$1" "${logs[0]}"
-  copy "$1" data_plane "${logs[1]}"
-  copy "$1" control_plane "${logs[2]}"
-}
-
-# copy NAME WRITER FILE...  copies files to stdout as long as a process lives, each line with its writer in front
-copy() {
-  local pid=${pids[$1]} writer=$2
-  shift 2
-  # tail looks once more after the process has ended, so that no last words are lost
+  local id files=("$NOSLATE_LOGDIR"/{turfd,planes,data_plane,control_plane}_out.log "$NOSLATE_LOGDIR"/{data,control}_plane.log)
+  for ((id = 1; id < data_planes; id++)); do files+=("$NOSLATE_LOGDIR/data_plane-${id}_out.log"); done
+  # it is ended as the last, and tail looks once more then, so that no last words are lost
+  sleep infinity &
   # by name, again and again: a plane's log is a link to a file of the day, made with the first line and made anew each
-  # day, which tail gives up where it waits for inotify's word
-  sed -u "s/^/[$writer] /" < <(exec tail -q -n +1 -F ---disable-inotify -s 0.1 --pid="$pid" -- "$@" 2>/dev/null) &
-  followers+=($!)
+  # day, which tail gives up where it waits for inotify's word. It names a file where its lines begin.
+  sed -un -e '/^==> .*\/\([^/]*\)\.log <==$/{s//\1/;s/_out$//;s/.*/[&] /;h;d}' -e '/./{G;s/\(.*\)\n\(.*\)/\2\1/p}' \
+    < <(exec tail -n +1 -F ---disable-inotify -s 0.1 --pid=$! -- "${files[@]}" 2>/dev/null) &
+  follower=$!
 }
 
 # runs PID  whether a child of ours has not ended yet
@@ -318,9 +289,17 @@ has_ended() {
   return 1
 }
 
-# await PID...  waits until these have ended; fails when the timer has before
+# is_over  whether it is time to end
+is_over() {
+  [[ -n $stopping ]] || has_ended
+}
+
+# await SECONDS PID...  waits until these have ended; fails when the time has passed before
 await() {
-  local pid
+  local pid timer
+  sleep "$1" &
+  timer=$!
+  shift
   for pid; do
     while runs "$pid"; do
       runs "$timer" || return 1
@@ -328,14 +307,9 @@ await() {
       wait -n || :
     done
   done
+  # with TERM, the one end of a child by a signal of which bash says nothing
+  kill "$timer" || :
 } 2>/dev/null
-
-# status_of PID  sets status to what a child has ended with
-status_of() {
-  status=0
-  # bash has a line of its own for one that was killed
-  wait "$1" 2>/dev/null || status=$?
-}
 
 # tell_server SIGNAL  sends a signal to the server, if there is one
 tell_server() {
@@ -349,35 +323,38 @@ on_end() {
   tell_server TERM
 }
 
-# start_server  starts the gateway, whose output is ours
-start_server() {
-  "$SERVER_NODE" "$server_file" </dev/null &
-  pids[server]=$!
-}
-
 # await_port  waits until the server takes connections; on one vCPU the planes would triple the time to that
 await_port() {
   local host=${SERVER_HOST:-0.0.0.0} port=${SERVER_PORT:-${FC_SERVER_PORT:-${FC_CUSTOM_LISTEN_PORT:-9000}}}
   # any free one: nobody but the server knows which
-  [[ $port != 0 ]] || return 0
-  local last=$((SECONDS + PORT_SECONDS))
-  until { : <>"/dev/tcp/$host/$port"; } 2>/dev/null; do
-    if [[ -n $stopping ]] || has_ended || ((SECONDS > last)); then return 0; fi
-    { sleep 0.02; } 2>/dev/null
+  [[ $port == 0 ]] || await_that "$PORT_SECONDS" is_open "$host" "$port" || :
+}
+
+# is_open HOST PORT  whether something takes connections there
+is_open() {
+  : <>"/dev/tcp/$1/$2"
+} 2>/dev/null
+
+# await_that SECONDS COMMAND...  waits until a command succeeds, or it is time to end; fails when the time has passed
+await_that() {
+  local last=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    if is_over; then return 0; fi
+    ((SECONDS <= last)) || return 1
+    { sleep 0.01; } 2>/dev/null
   done
 }
 
 # launch_plane NAME FILE  starts a plane, or both, with the pack of its modules if the image has one
 launch_plane() {
-  local program=${2##*/} wish=use options=()
-  local pack=$SERVER_PATH/warm/planes.pack
+  local program=${2##*/} pack=$SERVER_PATH/warm/planes.pack options=()
   # that of both has all that each of them loads
-  [[ $program == planes.js || ($SERVER_WARM != make && -f $pack) ]] || pack=$SERVER_PATH/warm/$program.pack
+  [[ $SERVER_WARM != make && -f $pack ]] || pack=$SERVER_PATH/warm/${program%.js}.pack
   if [[ $SERVER_WARM == make || ($SERVER_WARM == 1 && -f $pack) ]]; then
-    [[ $SERVER_WARM != make ]] || wish='make'
     # ours does what the other is told to
     [[ $program == planes.js ]] || options=(-r "$SERVER_PATH/warm/preload.js")
-    NOSLATE_FC_WARM=$wish:$pack launch "$1" "$plane_node" "${options[@]}" "$2"
+    NOSLATE_FC_WARM=${SERVER_WARM/1/use}:$pack launch "$1" "$plane_node" "${options[@]}" "$2"
   else
     launch "$1" "$plane_node" "$2"
   fi
@@ -385,29 +362,25 @@ launch_plane() {
 
 # start_noslate  starts turfd and the planes; fails when turfd does not get ready
 start_noslate() {
-  if [[ -n $stopping ]] || has_ended; then return 0; fi
+  if is_over; then return 0; fi
+  [[ $SERVER_PLANE_LOG == off ]] || follow
   # not with setsid: turfd makes a process group of its own, which the leader of a session cannot
   launch turfd "$NOSLATE_BIN/turf" -D -f
-  local last=$((SECONDS + TURF_SECONDS))
-  until [[ -S $TURF_WORKDIR/turf.sock ]]; do
-    if [[ -n $stopping ]] || has_ended; then return 0; fi
-    if ((SECONDS > last)); then
-      say "turfd has not opened $TURF_WORKDIR/turf.sock within $TURF_SECONDS seconds: the container ends"
-      last_words turfd
-      return 1
-    fi
-    { sleep 0.01; } 2>/dev/null
-  done
+  if ! await_that "$TURF_SECONDS" test -S "$TURF_WORKDIR/turf.sock"; then
+    say "turfd has not opened $TURF_WORKDIR/turf.sock within $TURF_SECONDS seconds: the container ends"
+    last_words turfd
+    return 1
+  fi
+  if is_over; then return 0; fi
   # a control plane not before: as long as there is no turf.sock it tries without a pause, and fills its log
   if [[ $SERVER_PLANES == one ]]; then
     NOSLATED_PLANE_ID=0 launch_plane planes "$SERVER_PATH/warm/planes.js"
     return
   fi
-  local id name
-  for ((id = 0; id < data_planes; id++)); do
-    name=data_plane
-    ((id == 0)) || name+=-$id
-    NOSLATED_PLANE_ID=$id launch_plane "$name" "$NOSLATE_BIN/data_plane"
+  local id
+  NOSLATED_PLANE_ID=0 launch_plane data_plane "$NOSLATE_BIN/data_plane"
+  for ((id = 1; id < data_planes; id++)); do
+    NOSLATED_PLANE_ID=$id launch_plane "data_plane-$id" "$NOSLATE_BIN/data_plane"
   done
   NOSLATED_PLANE_ID=0 launch_plane control_plane "$NOSLATE_BIN/control_plane"
 }
@@ -420,34 +393,28 @@ report() {
   [[ $1 == server ]] || last_words "$1"
 }
 
-# last_words NAME  prints the end of a process's logs to stderr
+# last_words NAME  prints the end of a process's logs to stderr: of its output, and of what a plane writes itself
 last_words() {
-  logs_of "$1"
+  # of which there are some
+  local logs=("$NOSLATE_LOGDIR/$1"{_out,}.log)
+  [[ $1 != planes ]] || logs+=("$NOSLATE_LOGDIR"/{data,control}_plane.log)
   { tail -q -n 10 -- "${logs[@]}" 2>/dev/null || :; } | sed "s/^/[$1] /" >&2
 }
 
 # stop SIGNAL  ends the server with this signal unless it was told already, then the planes, then all that is left
 stop() {
-  local name planes=()
+  local name planes=() last=$((SECONDS + SERVER_STOP_TIMEOUT))
   for name in "${!pids[@]}"; do
     [[ $name != *plane* ]] || planes+=("${pids[$name]}")
   done
-  sleep "$SERVER_STOP_TIMEOUT" &
-  timer=$!
   stopping=yes
   [[ -n $told ]] || tell_server "$1"
   # the others stay as long as it has invocations in flight
-  await "${pids[server]}" || tell_server KILL
+  await $((last - SECONDS)) "${pids[server]}" || tell_server KILL
   ((${#planes[@]} == 0)) || kill -TERM "${planes[@]}" 2>/dev/null || :
-  await "${planes[@]}" || :
-  # with TERM, the one end of a child by a signal of which bash says nothing
-  kill "$timer" 2>/dev/null || :
+  await $((last - SECONDS)) "${planes[@]}" || :
   sweep
-  ((${#followers[@]} > 0)) || return 0
-  sleep "$FLUSH_SECONDS" &
-  timer=$!
-  await "${followers[@]}" || :
-  kill "$timer" 2>/dev/null || :
+  [[ -z $follower ]] || await "$FLUSH_SECONDS" "$follower" || :
 }
 
 # sweep  kills all processes below us, but for those that still bring log lines; says nothing, as bash would
@@ -465,7 +432,7 @@ sweep() {
   done
   for ((i = 0; i < ${#below[@]}; i++)); do
     for pid in ${children[${below[i]}]:-}; do
-      [[ " ${followers[*]} " != *" $pid "* ]] || continue
+      [[ $pid != "$follower" ]] || continue
       kill -KILL "$pid" || :
       below+=("$pid")
     done
@@ -475,14 +442,11 @@ sweep() {
   done
 } 2>/dev/null
 
-# usage  prints how to call us
-usage() {
-  printf 'Usage: %s [start]\n' "${0##*/}" >&2
-  exit 64
-}
-
 main() {
-  [[ $# == 0 || "$*" == start ]] || usage
+  if [[ $# != 0 && "$*" != start ]]; then
+    printf 'Usage: %s [start]\n' "${0##*/}" >&2
+    exit 64
+  fi
   # as PID 1 we would not hear what we have no trap for
   trap on_end TERM INT
   trap 'tell_server HUP' HUP
@@ -492,35 +456,31 @@ main() {
   [[ -z $stopping ]] || exit 0
 
   # whatever goes wrong from here, nothing is left behind
-  trap 'followers=(); sweep' EXIT
-  local status code=0 ended=''
-  start_server
+  trap 'follower=; sweep' EXIT
+  local code=0 ended=''
+  "$SERVER_NODE" "$server_file" </dev/null &
+  pids[server]=$!
   await_port
   if start_noslate; then
-    until [[ -n $stopping ]] || has_ended; do
+    until is_over; do
       wait -n 2>/dev/null || :
     done
   else
     code=1
   fi
   if [[ -n $ended ]]; then
-    status_of "${pids[$ended]}"
-    code=$status
-    if [[ $ended != server ]]; then
-      ((code != 0)) || code=1
-      report "$ended" "$status"
-    # it has said itself what it did not like
-    elif ((status != 0 && status != 1 && status != 78)); then
-      report "$ended" "$status"
-    fi
+    wait "${pids[$ended]}" 2>/dev/null || code=$?
+    # the server has said itself what it did not like
+    [[ $ended == server && $code =~ ^(0|1|78)$ ]] || report "$ended" "$code"
+    [[ $ended == server || $code != 0 ]] || code=1
   fi
 
   # until the control plane has opened its socket, no invocation can be answered, and there is none to wait for
   if [[ -S $NOSLATED_WORKDIR/socks/cp-0.sock ]]; then stop TERM; else stop INT; fi
   if [[ -n $told && -z $ended ]]; then
-    status_of "${pids[server]}"
-    # 143: told before it could listen for it
-    ((status == 143)) || code=$status
+    wait "${pids[server]}" 2>/dev/null || code=$?
+    # told before it could listen for it
+    ((code != 143)) || code=0
   fi
   exit "$code"
 }
