@@ -49,12 +49,13 @@ const parts = positionals.length === 0 ? Object.keys(PARTS) : positionals;
 
 const planes = await prepare();
 const begun = new Date();
-const results = { seconds: {}, tables: [], curves: [], micro: {} };
+const results = { seconds: {}, tables: [], curves: [], timelines: [], micro: {} };
 for (const part of parts) {
   const since = performance.now();
-  const { tables, curves, ns = {} } = await PARTS[part]((values.quick ? QUICK : FULL)[part], planes);
+  const { tables, curves, timelines = [], ns = {} } = await PARTS[part]((values.quick ? QUICK : FULL)[part], planes);
   results.tables.push(...tables);
   results.curves.push(...curves);
+  results.timelines.push(...timelines);
   Object.assign(results.micro, ns);
   results.seconds[part] = (performance.now() - since) / 1000;
   console.log(part === 'micro' ? showParts(ns) : showTables(tables));

@@ -86,3 +86,39 @@ export function lines(title, { x: xTitle, y: yTitle, isLog = false }, series) {
   });
   return svg(width, height, title, parts);
 }
+
+/**
+ * What works when: for each start one bar per process, from when it is there until it is ready, and a line where the first
+ * reply comes.
+ *
+ * @param starts - `{ title, replied, processes: [{ name, from, to, cpu }] }`, ms; all on one axis.
+ */
+export function timeline(title, starts) {
+  const [left, right, step, top] = [120, 130, 22, 40];
+  const width = 760;
+  const most = Math.max(...starts.map(({ replied }) => replied));
+  const at = ms => left + (ms / most) * (width - left - right);
+  const parts = [label(0, 18, `${title}, ms`, 'font-weight="bold"')];
+  let y = top;
+  for (const { title: name, replied, processes, isOurs } of starts) {
+    parts.push(label(0, y + 13, name, 'font-style="italic"'));
+    y += step;
+    const first = y;
+    for (const { name: who, from, to, cpu } of processes) {
+      const x = at(from);
+      parts.push(
+        label(left - 8, y + 13, who, 'text-anchor="end"'),
+        `<rect x="${x.toFixed(1)}" y="${y}" width="${Math.max(1, at(to) - x).toFixed(1)}" height="16" fill="${isOurs ? OURS : OTHERS}"/>`,
+        label(at(to) + 6, y + 13, `${from.toFixed(0)}–${to.toFixed(0)}, ${cpu.toFixed(0)} of CPU`),
+      );
+      y += step;
+    }
+    const x = at(replied).toFixed(1);
+    parts.push(
+      `<line x1="${x}" y1="${first - 4}" x2="${x}" y2="${y}" stroke="${FLOOR}" stroke-dasharray="3 3"/>`,
+      label(x, y + 12, `first reply, ${replied.toFixed(0)}`, 'text-anchor="end"'),
+    );
+    y += step * 1.5;
+  }
+  return svg(width, y, title, parts);
+}

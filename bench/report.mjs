@@ -1,7 +1,7 @@
 // What has been measured, as tables, as REPORT.md with charts, and as the block of the README.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bars, lines } from './chart.mjs';
+import { bars, lines, timeline } from './chart.mjs';
 import { targets } from './targets.mjs';
 
 /** What others are measured by, where it takes part. */
@@ -200,7 +200,7 @@ const SECTIONS = {
  * @param before - the run to compare with, if there is one.
  */
 export function writeReport(report, before) {
-  const { tables, curves, micro } = report;
+  const { tables, curves, timelines, micro } = report;
   mkdirSync('bench/charts', { recursive: true });
   // the console's picture is not made here
   for (const name of readdirSync('bench/charts')) if (name.endsWith('.svg')) rmSync(join('bench/charts', name));
@@ -214,6 +214,10 @@ export function writeReport(report, before) {
       parts.push(`![${table.title}](charts/${table.id}.svg)`);
     }
     parts.push(...curves.filter(({ id }) => id.startsWith(key)).map(drawn));
+    for (const { id, title: what, starts } of timelines.filter(({ id }) => id.startsWith(key))) {
+      writeFileSync(`bench/charts/${id}.svg`, timeline(what, starts));
+      parts.push(`![${what}](charts/${id}.svg)`);
+    }
   }
   if (Object.keys(micro).length > 0) parts.push('## Parts of a request', showParts(micro).trim());
   parts.push('## Beside the run before', ...comparison(report, before));

@@ -1,19 +1,30 @@
 // How soon a container answers: start.sh with Noslate as shipped, and warmed as in our image, by share of a vCPU.
 // Noslate is that of NOSLATE_PATH, or stand-ins that load its dependencies.
 import { execFileSync, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { accepted, drain, open } from '../client.mjs';
 import { createFamily, createGroup, proportionalMemory } from '../cpu.mjs';
 import { folder } from '../planes.mjs';
-import { freePort, within } from '../process.mjs';
+import { cpuSeconds, freePort, within } from '../process.mjs';
 import { interleave, say } from '../run.mjs';
 
 /** Longest start or end, ms. */
 const LAST_MS = 120_000;
 /** Between two looks at processes that have been killed, ms. */
 const LOOK_MS = 1;
+/** Between two looks at what works: more of them would take its time. ms. */
+const WATCH_MS = 5;
 
 /** After this a program has let go of what it was read from. */
 const SETTLED_MS = 12_000;
@@ -145,6 +156,7 @@ function launch(cpus, command, env) {
     elapsed: () => Number(process.hrtime.bigint() - begun) / 1e6,
     used: () => group.used() - usedBefore,
     memory: () => proportionalMemory(group.pids()),
+    pids: () => group.pids(),
     async end() {
       child.kill('SIGTERM');
       await within(LAST_MS, ended, 'the end');
@@ -154,6 +166,54 @@ function launch(cpus, command, env) {
       }
       running.delete(group);
       group.remove();
+    },
+  };
+}
+
+/** What the processes of a start are called by their command lines. */
+const PROCESSES = [
+  ['start.sh', /\/start\.sh/],
+  ['server', /\/server\.js/],
+  ['turfd', /turf\0-D/],
+  ['both planes', /\/planes\.js/],
+  ['data plane', /\/data_plane/],
+  ['control plane', /\/control_plane/],
+  ['worker', /noslated_node/],
+];
+
+/**
+ * Notes when processes of a container come, ms from its start, and what CPU each has used: those that have a name. Whoever
+ * is ready says so with `mark`; what is not marked is at work to the end.
+ */
+function follow(container) {
+  const found = new Map();
+  function look() {
+    const at = container.elapsed();
+    for (const pid of container.pids()) {
+      try {
+        const each = found.get(pid) ?? { from: at, cpu: 0 };
+        found.set(pid, each);
+        // a process is first what it was forked from
+        const line = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+        each.name = PROCESSES.find(([, pattern]) => pattern.test(line))?.[0];
+        each.cpu = cpuSeconds({ pid }) * 1000;
+      } catch {
+        // it has ended
+      }
+    }
+  }
+  const timer = setInterval(look, WATCH_MS);
+  const marks = new Map();
+  return {
+    mark: name => marks.set(name, container.elapsed()),
+    stop() {
+      clearInterval(timer);
+      look();
+      const end = container.elapsed();
+      const named = [...found.values()].filter(({ name }) => name !== undefined);
+      // of those with one name, as what bash forks for a moment, the first
+      const first = PROCESSES.flatMap(([name]) => named.find(each => each.name === name) ?? []);
+      return first.map(({ name, from, cpu }) => ({ name, from, to: marks.get(name) ?? end, cpu }));
     },
   };
 }
@@ -175,22 +235,61 @@ async function startServer(path, cpus) {
  * @param settled - when the memory is to be read, ms after that.
  */
 async function startContainer(path, cpus, isWarm, settled = 0) {
-  const port = await freePort();
-  const more = { SERVER_PORT: String(port), SERVER_WARM: isWarm ? '1' : '0' };
-  const env = environment(path, mkdtempSync(join(folder, 'work-')), more);
-  const container = launch(cpus, [join(code, 'start.sh')], env);
-  (await accepted(port)).destroy();
-  const opened = container.elapsed();
-  const headers = { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': LAST_MS / 1000 };
-  await drain(await open(port, { path: '/initialize', headers }));
-  const initialized = container.elapsed();
-  await drain(await open(port, { method: 'GET' }));
-  const replied = container.elapsed();
+  const { container, opened, initialized, replied } = await untilReply(path, cpus, isWarm);
   const used = container.used();
   await new Promise(done => setTimeout(done, settled));
   const memory = container.memory();
   await container.end();
   return { open: opened, initialized, replied, used, memory };
+}
+
+/** Starts a container, and asks it as FC does until it has answered a call. `follow` may look on. */
+async function untilReply(path, cpus, isWarm, look) {
+  const port = await freePort();
+  const workdir = mkdtempSync(join(folder, 'work-'));
+  const env = environment(path, workdir, { SERVER_PORT: String(port), SERVER_WARM: isWarm ? '1' : '0' });
+  const container = launch(cpus, [join(code, 'start.sh')], env);
+  const following = look?.(container, workdir);
+  (await accepted(port)).destroy();
+  const opened = container.elapsed();
+  following?.mark('server');
+  const headers = { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': LAST_MS / 1000 };
+  await drain(await open(port, { path: '/initialize', headers }));
+  const initialized = container.elapsed();
+  following?.mark('worker');
+  await drain(await open(port, { method: 'GET' }));
+  return { container, following, opened, initialized, replied: container.elapsed() };
+}
+
+/** One start, process by process: `{ name, from, to, cpu }` in ms, and when the first reply came. */
+async function traceContainer(path, cpus, isWarm) {
+  const { container, following, replied } = await untilReply(path, cpus, isWarm, (started, workdir) => {
+    const follower = follow(started);
+    const socket = (name, ...names) =>
+      accepted(join(workdir, name)).then(
+        connection => {
+          connection.destroy();
+          for (const each of names) follower.mark(each);
+        },
+        () => {},
+      );
+    socket('turf/turf.sock', 'turfd');
+    socket('noslated/socks/dp-0.sock', 'data plane');
+    socket('noslated/socks/cp-0.sock', 'control plane', 'both planes');
+    return follower;
+  });
+  const processes = following.stop();
+  await container.end();
+  return { replied, processes };
+}
+
+/** The start of the middle first reply of several, as shipped and warmed, for a picture. */
+export async function timelines(path, rounds, cpus) {
+  const taken = { shipped: [], warmed: [] };
+  for (let i = 0; i < rounds; i++)
+    for (const name of Object.keys(taken)) taken[name].push(await traceContainer(path, cpus, name === 'warmed'));
+  const middle = starts => starts.sort((a, b) => a.replied - b.replied)[rounds >> 1];
+  return Object.entries(taken).map(([name, starts]) => ({ ...COLUMNS[name], ...middle(starts) }));
 }
 
 /** CPU of a data plane alone until its socket accepts, ms. */
@@ -259,5 +358,8 @@ export async function container({ rounds, cpus }, _planes, path = layOut()) {
     say(`container: start.sh → first reply, ${rounds} rounds, ${share ?? 'all'} vCPU`);
     tables.push(...(await starts(path, rounds, share)));
   }
-  return { tables, curves: [] };
+  const share = shares.at(-1);
+  const title = `A start, process by process, ${share === undefined ? 'no limit' : `${share} vCPU`}`;
+  const timeline = { id: 'container-timeline', title, starts: await timelines(path, rounds, share) };
+  return { tables, curves: [], timelines: [timeline] };
 }
