@@ -46,6 +46,8 @@ readonly POOL_MB=2048
 declare -A pids=()
 # pid of what copies logs to stdout
 follower=''
+# where nothing ever comes, to wait for it
+nothing=''
 # non-empty once we were told to end, and once the server was
 stopping=''
 told=''
@@ -59,11 +61,6 @@ say() {
 refuse() {
   say "$1"
   exit 78
-}
-
-# absolute VARIABLE  refuses a folder that would be another one for a process that runs elsewhere
-absolute() {
-  [[ ${!1} == /* ]] || refuse "$1: expected an absolute path, got \"${!1}\""
 }
 
 # configure  reads the settings: our own stay here, Noslate's and the server's are exported
@@ -80,7 +77,8 @@ configure() {
   export TURF_WORKDIR=${TURF_WORKDIR:-$NOSLATE_WORKDIR/turf}
   export NOSLATE_LOGDIR=${NOSLATE_LOGDIR:-$NOSLATE_WORKDIR/logs}
   for name in NOSLATE_PATH NOSLATE_BIN NOSLATED_WORKDIR TURF_WORKDIR NOSLATE_LOGDIR; do
-    absolute "$name"
+    # it would be another folder for a process that runs elsewhere
+    [[ ${!name} == /* ]] || refuse "$name: expected an absolute path, got \"${!name}\""
   done
   [[ -d $NOSLATE_PATH ]] || refuse "NOSLATE_PATH: expected Noslate's folder, got \"$NOSLATE_PATH\""
   for name in turf data_plane control_plane; do
@@ -342,7 +340,8 @@ await_that() {
   until "$@"; do
     if is_over; then return 0; fi
     ((SECONDS <= last)) || return 1
-    { sleep 0.01; } 2>/dev/null
+    # a process that sleeps would take its time from those that are waited for
+    if [[ -n $nothing ]]; then read -rt 0.01 -u "$nothing" || :; else { sleep 0.01; } 2>/dev/null; fi
   done
 }
 
@@ -460,6 +459,7 @@ main() {
   local code=0 ended=''
   "$SERVER_NODE" "$server_file" </dev/null &
   pids[server]=$!
+  [[ ! -d /dev/fd ]] || exec {nothing}<> <(:)
   await_port
   if start_noslate; then
     until is_over; do

@@ -13,9 +13,11 @@ export interface BrokerStats {
   readonly initiatingWorkerCount?: number | undefined;
 }
 
-/** A worker of the nodejs runtime takes 180 to 290 ms to start, a seeded aworker far less. */
-const FIRST_DELAY_MS = 20;
-const LONGEST_DELAY_MS = 250;
+/** A worker of the nodejs runtime takes 180 to 290 ms to start, a seeded aworker far less: FC counts what is waited beyond. */
+const SHORT_DELAY_MS = 20;
+const LONG_DELAY_MS = 250;
+/** What takes longer than that can be asked for less often. */
+const SHORT_MS = 1000;
 
 const LATE = new Error('no snapshot by the deadline');
 
@@ -37,7 +39,8 @@ export async function untilWarm(
 ): Promise<void> {
   let stats: readonly BrokerStats[] | undefined;
   let failure: unknown;
-  for (let delay = 0; ; delay = Math.min(delay * 2 || FIRST_DELAY_MS, LONGEST_DELAY_MS)) {
+  const longFrom = now() + SHORT_MS;
+  for (let delay = 0; ; delay = now() < longFrom ? SHORT_DELAY_MS : LONG_DELAY_MS) {
     const missing = missingOf(profile(), stats ?? [], stats !== undefined && failure === undefined);
     if (missing.length === 0) return;
     const left = deadline - now();

@@ -58,14 +58,17 @@ async function main(): Promise<void> {
   loggers.setSink(route(Loggers.getPrettySink('data_plane.log'), Loggers.getPrettySink('control_plane.log')));
   const { DataPlane } = load('#self/data_plane/index') as { DataPlane: new () => Plane };
   const { ControlPlane } = load('#self/control_plane/index') as { ControlPlane: new () => Plane };
-  const planes = [new DataPlane(), new ControlPlane()];
-  await Promise.all(planes.map(plane => plane.ready()));
+  const data = new DataPlane();
+  // a control plane that finds no data plane tries again only 100 ms later
+  await data.ready();
+  const control = new ControlPlane();
+  await control.ready();
 
   const end = async (): Promise<void> => {
     // either closes the logs of both, while the other may still have something to say
     const close = loggers.close.bind(loggers);
     loggers.close = () => {};
-    await Promise.all(planes.map(plane => plane.close()));
+    await Promise.all([data.close(), control.close()]);
     close();
     process.exit(0);
   };
