@@ -65,6 +65,8 @@ export interface ContainerOptions {
 
 /** A start.sh and what it has started. */
 export interface Container extends Observed {
+  /** SERVER_PATH. */
+  readonly code: string;
   readonly port: number;
   /** NOSLATE_WORKDIR, and the mark of all processes. */
   readonly workdir: string;
@@ -192,6 +194,7 @@ export async function startContainer(options: ContainerOptions = {}): Promise<Co
   return {
     ...observed,
     port,
+    code,
     workdir,
     process: child,
     find,

@@ -170,6 +170,30 @@ test('should hand SIGHUP on to the server', () =>
     await container.line('reload', ({ message }) => message === 'configuration reloaded');
   }));
 
+test('should have a changed function answer, as long as that takes running planes', () =>
+  withContainer({ profile: { worker: { reservationCount: 1 } } }, async container => {
+    const initialize = { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': '60' };
+    await container.listening();
+    assert.is((await ask(container.port, { method: 'POST', headers: initialize })).status, 200);
+    const file = join(container.code, 'noslate.json');
+    write(file, readFileSync(file, 'utf8').replace('"signature":"', '"signature":"other-'));
+    await container.signal('SIGHUP');
+    await container.line('reload', ({ message }) => message === 'configuration reloaded');
+    assert.is((await ask(container.port, { method: 'POST', headers: initialize })).status, 200);
+    assert.is(String((await ask(container.port, { path: '/' })).body), 'hello');
+  }));
+
+test('should tell FC which worker turfd cannot be told of', () => {
+  const environments = [{ key: 'LONG', value: 'x'.repeat(3000) }];
+  return withContainer({ profile: { environments, worker: { reservationCount: 1 } } }, async container => {
+    await container.up();
+    const headers = { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': '2' };
+    const { status, body } = await ask(container.port, { method: 'POST', headers });
+    assert.is(status, 404);
+    assert.match(String(body), /its environment has 30\d\d bytes, expected at most 2500/);
+  });
+});
+
 test('should end with one clear line for a setting that cannot be used', async () => {
   const folder = temporary();
   const file = join(folder, 'file');

@@ -35,6 +35,11 @@ const NEVER = new AbortController().signal;
 const TURF_BYTES = 4096;
 const OTHER_BYTES = 1400;
 
+/** Sends turfd what it is to start, which drops the connection of whoever sends more than it takes. @throws {NoslateError} */
+export function commandTurf(environments: readonly KeyValuePair[]): void {
+  if (bytesOf(environments) > TURF_BYTES - OTHER_BYTES) throw internalError(new Error('read ECONNRESET'));
+}
+
 /**
  * Starts a worker in a thread, as turfd and the data plane together do; resolves when it is initialized.
  *
@@ -51,10 +56,7 @@ export async function startWorker(
   const { name: functionName, runtime } = profile;
   const failed = { name: functionName, runtime, requestId: '', deadline: 0 };
   let isClosed = false;
-  // turfd drops the connection of whoever sends more
-  if (bytesOf([...environments, ...(profile.environments ?? [])]) > TURF_BYTES - OTHER_BYTES) {
-    throw internalError(new Error('read ECONNRESET'));
-  }
+  commandTurf([...environments, ...(profile.environments ?? [])]);
   const replica = await new Promise<Replica>((resolve, reject) => {
     const started = startReplica(name, { workerFile: WORKER_FILE, profile, environments }, log, {
       onReady() {

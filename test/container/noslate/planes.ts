@@ -5,7 +5,9 @@ import { join, resolve } from 'node:path';
 import { createLog } from '../../../src/log.ts';
 import { startControlPlane } from '../../planes/control-plane.ts';
 import { type Plane as RunningPlane, startDataPlane } from '../../planes/data-plane.ts';
-import { KNOBS } from '../../planes/knobs.ts';
+import { KNOBS, type Knobs } from '../../planes/knobs.ts';
+import type { FunctionProfileMessage } from '../../planes/messages.ts';
+import { commandTurf } from '../../planes/worker.ts';
 import { behave, die, folder, type Manner, mannerOf, whenDue } from './manners.ts';
 import { createPlaneLog } from './plane-log.ts';
 
@@ -13,6 +15,9 @@ import { createPlaneLog } from './plane-log.ts';
 const FIRST_CONNECTION_MS = 10_000;
 
 type Program = 'data_plane' | 'control_plane';
+
+/** Running planes take their time for functions of which one has changed. */
+const REAL: Readonly<Knobs> = { ...KNOBS, replaceMs: 3000 };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'write'] as const;
 type Sink = Record<(typeof LEVELS)[number], (message: string) => void>;
@@ -99,7 +104,7 @@ export class DataPlane extends Plane {
     const { workdir, id } = this;
     // both planes tell of workers by one logger, each in its way
     say('WORKER', '[none] told of by the data plane');
-    return startDataPlane({ workdir, id, log, knobs: KNOBS });
+    return startDataPlane({ workdir, id, log, knobs: REAL });
   }
 }
 
@@ -115,7 +120,7 @@ export class ControlPlane extends Plane {
 
   protected async start(): Promise<RunningPlane> {
     const { workdir, id } = this;
-    const plane = await startControlPlane({ workdir, id, log, startWorker });
+    const plane = await startControlPlane({ workdir, id, log, knobs: REAL, startWorker });
     clearTimeout(this.isLate);
     say('WORKER', 'worker(none) told of by the control plane');
     return plane;
@@ -128,7 +133,8 @@ const behavior = (file: string): Manner => mannerOf(file === 'data_plane.log' ? 
 let workers = 0;
 
 /** Runs the starter of nodejs workers as turfd does, and resolves once it is ready. It ends with us at the latest. */
-async function startWorker({ name = '' }: { name?: string }): Promise<void> {
+async function startWorker({ name = '', environments = [] }: FunctionProfileMessage): Promise<void> {
+  commandTurf(environments.map(({ key = '', value = '' }) => ({ key, value })));
   const bin = join(folder('TURF_WORKDIR'), 'runtime/nodejs/bin/node');
   const id = `${name}-${++workers}`;
   const logs = join(folder('NOSLATE_LOGDIR'), 'workers', id);
