@@ -37,7 +37,8 @@ const code = join(folder, 'code');
 /** Noslate's folder, if it has its programs, and not its SDK alone. */
 const { NOSLATE_PATH } = process.env;
 const ownPath = NOSLATE_PATH && existsSync(join(NOSLATE_PATH, 'bin/data_plane')) ? resolve(NOSLATE_PATH) : undefined;
-export const kind = ownPath === undefined ? 'stand-ins for Noslate' : 'Noslate';
+export const isStandIn = ownPath === undefined;
+export const kind = isStandIn ? 'stand-ins for Noslate' : 'Noslate';
 
 /** What runs the server, where it is not what runs the planes. */
 const { SERVER_NODE: serverNode, NOSLATED_FORCE_NON_SEED_MODE: seedless } = process.env;
