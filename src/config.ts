@@ -85,6 +85,12 @@ const VARIABLES = {
     default: 0,
     meaning: 'invocations in flight, 503 above; 0 is no limit',
   },
+  maxQueue: {
+    env: ['SERVER_MAX_QUEUE'],
+    ...whole(0, Number.MAX_SAFE_INTEGER),
+    default: 0,
+    meaning: 'invocations above that number that wait, as long as they have time; 503 above',
+  },
   healthPath: {
     env: ['SERVER_HEALTH_PATH'],
     ...path,
@@ -179,6 +185,8 @@ export function readConfig(
     problems.push('SERVER_AGENT: native expects NOSLATED_WORKDIR or NOSLATE_PATH, got neither');
   if (agent === 'sdk' && settings.noslatePath === undefined)
     problems.push('SERVER_AGENT: sdk expects NOSLATE_PATH, got none');
+  if (settings.maxQueue > 0 && settings.maxConcurrency === 0)
+    problems.push('SERVER_MAX_QUEUE: expected SERVER_MAX_CONCURRENCY beside it, above which calls wait, got none');
   const config: Config = {
     ...settings,
     agent,

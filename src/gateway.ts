@@ -4,6 +4,7 @@ import type { Agent } from './agent.ts';
 import type { Config } from './config.ts';
 import type { Code, GatewayError } from './errors.ts';
 import type { Log } from './log.ts';
+import type { Queue } from './queue.ts';
 import type { Cancellation } from './signal.ts';
 import type { Table } from './table.ts';
 import type { Target } from './target.ts';
@@ -27,6 +28,8 @@ export interface Gateway {
   draining: boolean;
   /** Invocations that were let in and have not been answered to the end. */
   readonly invocations: Table<Exchange>;
+  /** Has those of them wait that are more than `maxConcurrency`. */
+  readonly queue: Queue;
   /** Refuses new invocations, and resolves when those in flight are answered or `drainTimeout` has passed. */
   drain(): Promise<void>;
   /** Ends the process, with 0. */
@@ -59,6 +62,10 @@ export interface Exchange {
    * drops as being of another protocol.
    */
   readonly isLast: boolean;
+  /** It is one of those that run, of `maxConcurrency`. */
+  hasPlace: boolean;
+  /** ms for which it has waited for a place. */
+  queuedMs: number | undefined;
   bytesIn: number;
   bytesOut: number;
   /** The answer's body, while it is being sent. */

@@ -13,18 +13,18 @@ import { formatTarget } from './target.ts';
  * @throws {GatewayError} rejected, for whatever failed before the head; `server` answers it.
  */
 export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void> {
-  const { config, invocations } = gateway;
+  const { config, invocations, queue } = gateway;
   const { req, res } = exchange;
   if (gateway.draining) throw new GatewayError('DRAINING', 'the instance is stopping');
-  if (config.maxConcurrency > 0 && invocations.size >= config.maxConcurrency) {
-    throw new GatewayError('OVERLOADED', `expected at most ${config.maxConcurrency} invocations in flight`);
-  }
+  const place = queue.enter(exchange);
   // only now: refusals must not take the place of those that could be served
   exchange.invocation = invocations.add(exchange);
+  if (place !== undefined) await place;
   limitBody(exchange, config.maxBody);
   const target = gateway.router(exchange);
   exchange.function = formatTarget(target);
   const agent = gateway.agent ?? (await untilReady(gateway, exchange));
+  if (place !== undefined) exchange.queuedMs = now() - exchange.startedAt;
 
   if (req.headers.expect !== undefined && req.httpVersion === '1.1') res.writeContinue();
   const { type, name } = target;

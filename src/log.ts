@@ -20,6 +20,8 @@ export interface Access {
   bytesOut: number;
   firstByteMs: number | undefined;
   totalMs: number;
+  /** For which it waited for a place among `SERVER_MAX_CONCURRENCY`; absent where it did not. */
+  queuedMs: number | undefined;
   /** `ok`, `client gone` or `error CODE`. */
   outcome: string;
 }

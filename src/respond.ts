@@ -101,7 +101,7 @@ export function respondError(gateway: Gateway, exchange: Exchange, reason: unkno
     'content-length',
     String(Buffer.byteLength(body)),
   ];
-  if (error.code === 'OVERLOADED') headers.push('retry-after', '1');
+  if (error.code === 'OVERLOADED' || error.code === 'QUEUE_TIMEOUT') headers.push('retry-after', '1');
   if (gateway.draining || exchange.isLast || ENDS_CONNECTION.has(error.code) || isLongToRead(exchange)) {
     headers.push('connection', 'close');
   }

@@ -17,6 +17,7 @@ import { invoke } from './invoke.ts';
 import { hooks } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import type { Profile } from './profile.ts';
+import { createQueue } from './queue.ts';
 import { cutOff, respondError } from './respond.ts';
 import { authorityOf, createRouter, kindOf, pathOf, urlOf } from './router.ts';
 import { Cancellation } from './signal.ts';
@@ -68,6 +69,7 @@ export function createGateway(config: Config, log: Log, profile: Profile, stop: 
     router: createRouter(profile, config.agent === 'local'),
     draining: false,
     invocations: new Table(),
+    queue: createQueue(config.maxConcurrency, config.maxQueue),
     drain: () => drain(gateway),
     stop,
   };
@@ -160,6 +162,8 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
     invocation: 0,
     function: '',
     isLast: req.headers.upgrade !== undefined,
+    hasPlace: false,
+    queuedMs: undefined,
     bytesIn: 0,
     bytesOut: 0,
     body: undefined,
@@ -178,7 +182,7 @@ function open({ config, log }: Gateway, { kind, requestId }: Exchange): void {
 function end(gateway: Gateway, exchange: Exchange): void {
   const { req, res, kind, cancellation, requestId, error } = exchange;
   if (kind === 'health') return;
-  gateway.invocations.delete(exchange.invocation);
+  if (gateway.invocations.delete(exchange.invocation)) gateway.queue.leave(exchange);
   // what could not be handed over counts as finished, too
   const isGone = error === undefined && (!res.writableFinished || req.socket.destroyed);
   if (isGone) cancellation.abort(new GatewayError('CLIENT_GONE', 'the client left'));
@@ -199,6 +203,7 @@ function end(gateway: Gateway, exchange: Exchange): void {
     bytesOut: exchange.bytesOut,
     firstByteMs: exchange.firstByteMs === undefined ? undefined : round(exchange.firstByteMs),
     totalMs: round(now() - exchange.startedAt),
+    queuedMs: exchange.queuedMs === undefined ? undefined : round(exchange.queuedMs),
     outcome,
   });
 }

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { type Whole, whole } from '../src/desk/conformance/check.ts';
 import { AGENTS, startServerOn, withServerOn } from './agents.ts';
-import { ask, get, open, raw, read, type Server, suite, within } from './helpers.ts';
+import { ask, eventually, get, open, raw, read, type Server, suite, within } from './helpers.ts';
 import { parseAnswers } from './http-answers.ts';
 
 const ECHO = `
@@ -578,6 +578,59 @@ for (const agent of AGENTS) {
       held.request.destroy();
       await access('held');
       assert.is((await ask(port, { path: '/' })).body.toString(), 'ok');
+    });
+  });
+
+  limits('should have invocations above it wait as SERVER_MAX_QUEUE says', async () => {
+    const functions = {
+      hold: `exports.handler = async (ctx, req, res) => {
+        if (!req.url.startsWith('/hold')) return res.end('ok');
+        console.log('holding ' + req.url);
+        for await (const chunk of req);
+        res.end('held');
+      };`,
+    };
+    const args = ['--max-concurrency=1', '--max-queue=2', '--fc-log=on'];
+    await withServerOn(agent, { functions, args }, async ({ port, access, line, kill, exit, output }) => {
+      const hold = async (path: string, id: string): Promise<() => void> => {
+        const body = new Readable({ read() {} });
+        body.push('x');
+        open(port, { method: 'POST', path, headers: { 'x-fc-request-id': id }, body });
+        await line(path, ({ message }) => message === `holding ${path}`);
+        return () => body.push(null);
+      };
+      /** Resolves when the request has come. */
+      const call = async (id: string, headers: Record<string, string> = {}) => {
+        const { request, reply } = open(port, { path: '/', headers: { 'x-fc-request-id': id, ...headers } });
+        await eventually(id, async () => output().includes(`FC Invoke Start RequestId: ${id}`));
+        return { request, answer: reply.then(async answer => ({ head: answer, body: String(await read(answer)) })) };
+      };
+      const release = await hold('/hold/1', 'first');
+      const late = await call('late', { 'x-fc-function-timeout': '1' });
+      const gone = await call('gone');
+      gone.answer.catch(() => {});
+      const refused = await ask(port, { path: '/' });
+      assert.equal([refused.status, refused.headers['retry-after']], [503, '1']);
+      assert.match(String(refused.body), 'at most 1 invocations in flight and 2 in the queue');
+      gone.request.destroy();
+      assert.is((await access('gone'))['outcome'], 'client gone');
+      const next = await call('next');
+      const { head, body } = await late.answer;
+      assert.equal([head.statusCode, head.headers['retry-after']], [503, '1']);
+      assert.match(body, 'QUEUE_TIMEOUT');
+      release();
+      assert.is((await next.answer).body, 'ok');
+      assert.type((await access('next'))['queuedMs'], 'number');
+      assert.is((await access('first'))['queuedMs'], undefined);
+
+      // what waits when the end comes was let in, and is served
+      const releaseLast = await hold('/hold/2', 'held');
+      const last = await call('last');
+      kill('SIGTERM');
+      await line('draining', ({ message }) => message === 'draining');
+      releaseLast();
+      assert.is((await last.answer).body, 'ok');
+      await within(10_000, exit, 'the end');
     });
   });
 

@@ -25,6 +25,7 @@ const ACCESS: Access = {
   bytesOut: 2,
   firstByteMs: 0.5,
   totalMs: 1,
+  queuedMs: undefined,
   outcome: 'ok',
 };
 
