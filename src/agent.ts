@@ -42,6 +42,12 @@ export interface Agent {
    */
   invokeService(name: string, body: Readable, metadata: Metadata): Promise<TriggerResponse>;
 
+  /**
+   * Says why calls would wait or fail just now, each in a sentence for an operator; nothing when they would not. Resolves
+   * within a second, whatever hangs.
+   */
+  faults(): Promise<readonly string[]>;
+
   /** Ends every worker and connection. Calls in flight fail. */
   close(): Promise<void>;
 }

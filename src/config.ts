@@ -98,6 +98,26 @@ const VARIABLES = {
     otherwise: 'off',
     meaning: "path that answers FC's custom health check",
   },
+  readyPath: {
+    env: ['SERVER_READY_PATH'],
+    ...path,
+    default: undefined,
+    otherwise: 'off',
+    meaning: "path that answers FC's custom health check: 200 when calls would be answered, else 503 and why",
+  },
+  adminPort: {
+    env: ['SERVER_ADMIN_PORT'],
+    ...whole(1, 65535),
+    default: undefined,
+    otherwise: 'off',
+    meaning: 'port of /health, /ready, /metrics and /config, for an operator',
+  },
+  adminHost: {
+    env: ['SERVER_ADMIN_HOST'],
+    ...text,
+    default: '127.0.0.1',
+    meaning: 'address to listen on for an operator',
+  },
   log: {
     env: ['SERVER_LOG'],
     ...oneOf('json', 'pretty', 'off'),
@@ -195,6 +215,12 @@ export function readConfig(
     warnings: unknownVariables(env),
   };
   return { action, config: Object.freeze(config), problems };
+}
+
+/** What each setting is, by its variable; absent where there is none. */
+export function settingsOf(config: Config): Readonly<Record<string, unknown>> {
+  const keys = Object.keys(VARIABLES) as (keyof Table)[];
+  return Object.fromEntries(keys.map(key => [VARIABLES[key].env[0], config[key]]));
 }
 
 /** The text of `--help`: every variable with its flag, default and meaning. */

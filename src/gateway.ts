@@ -4,13 +4,15 @@ import type { Agent } from './agent.ts';
 import type { Config } from './config.ts';
 import type { Code, GatewayError } from './errors.ts';
 import type { Log } from './log.ts';
+import type { Profile } from './profile.ts';
 import type { Queue } from './queue.ts';
+import type { Reasons } from './ready.ts';
 import type { Cancellation } from './signal.ts';
 import type { Table } from './table.ts';
 import type { Target } from './target.ts';
 
-/** What FC asks for with a request: one of its lifecycle hooks, an event invoke, an HTTP trigger, or its health check. */
-export type Kind = 'initialize' | 'pre-freeze' | 'pre-stop' | 'event' | 'http' | 'health';
+/** What FC asks for with a request: a lifecycle hook, an event invoke, an HTTP trigger, or one of its health checks. */
+export type Kind = 'initialize' | 'pre-freeze' | 'pre-stop' | 'event' | 'http' | 'health' | 'ready';
 
 /** Names the function or service that a request is for. @throws {GatewayError} ROUTE_NOT_FOUND. */
 export type Router = (exchange: Exchange) => Target;
@@ -24,16 +26,37 @@ export interface Gateway {
   /** Resolves with `agent`. */
   readonly ready: Promise<Agent>;
   router: Router;
+  /** What `router` was made of. */
+  profile: Profile;
+  /** Readings of the profile after the first, and whether the last one gave one that counts. */
+  readonly reloads: { total: number; succeeded: boolean };
+  /** What is counted for the admin port; undefined without one. */
+  metrics: Metrics | undefined;
+  /** The instance has let an invocation in: the next is no cold start. */
+  hasInvoked: boolean;
   /** True from SIGTERM or `/pre-stop` on: new invocations are refused. */
   draining: boolean;
   /** Invocations that were let in and have not been answered to the end. */
   readonly invocations: Table<Exchange>;
   /** Has those of them wait that are more than `maxConcurrency`. */
   readonly queue: Queue;
+  /** Why an instance should get no calls now; nothing when it should. */
+  readiness(): Promise<Reasons>;
   /** Refuses new invocations, and resolves when those in flight are answered or `drainTimeout` has passed. */
   drain(): Promise<void>;
   /** Ends the process, with 0. */
   stop(): void;
+}
+
+/** Counts what happens, for the admin port. */
+export interface Metrics {
+  /** A request's turn has come. */
+  begin(): void;
+  end(exchange: Exchange, outcome: Outcome): void;
+  /** Bytes that are no request were answered. */
+  refuse(code: Code): void;
+  /** In Prometheus' text format 0.0.4, or as OpenMetrics 1.0.0. */
+  text(isOpen: boolean): string;
 }
 
 /** One request and its response, and what the access line says of them. */
@@ -57,6 +80,10 @@ export interface Exchange {
   invocation: number;
   /** What runs, once it is known: `NAME` of a function or `service:NAME`. */
   function: string;
+  /** The path of the route that matched, as the profile has it; empty where none did. */
+  route: string;
+  /** It is the instance's first invocation. */
+  isCold: boolean;
   /**
    * The connection ends with its answer. With `Upgrade` it must: whatever the client sent behind such a request, node:http
    * drops as being of another protocol.

@@ -20,6 +20,8 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   // only now: refusals must not take the place of those that could be served
   exchange.invocation = invocations.add(exchange);
   if (place !== undefined) await place;
+  exchange.isCold = !gateway.hasInvoked;
+  gateway.hasInvoked = true;
   limitBody(exchange, config.maxBody);
   const target = gateway.router(exchange);
   exchange.function = formatTarget(target);

@@ -22,6 +22,8 @@ export interface Access {
   totalMs: number;
   /** For which it waited for a place among `SERVER_MAX_CONCURRENCY`; absent where it did not. */
   queuedMs: number | undefined;
+  /** It was the instance's first invocation; else absent. */
+  coldStart: true | undefined;
   /** `ok`, `client gone` or `error CODE`. */
   outcome: string;
 }
@@ -44,6 +46,8 @@ export interface Log {
   output(text: string, source: Source): void;
   /** A line that must reach stdout letter for letter, also when the log is off: FC's markers. */
   line(text: string): void;
+  /** How many lines nobody has read, and that were dropped for it. */
+  dropped(): number;
   /** Writes what is held. */
   flush(): void;
   /**
@@ -68,11 +72,11 @@ export function createLog(
   const sink = createSink(write, unread, dropped => {
     if (mode !== 'off') sink.add(format.event('warn', `log lines dropped: ${dropped}`));
   });
-  const { addImportant, flush, whenRead } = sink;
+  const { addImportant, dropped, flush, whenRead } = sink;
   if (mode === 'off') {
     const nothing = (): void => {};
     const silent = { info: nothing, warn: nothing, error: nothing, access: nothing, output: nothing };
-    return { ...silent, line: addImportant, flush, whenRead };
+    return { ...silent, line: addImportant, dropped, flush, whenRead };
   }
 
   function event(level: Level, message: string, fields?: Fields): void {
@@ -92,6 +96,7 @@ export function createLog(
       else sink.add(format.output(text, source));
     },
     line: addImportant,
+    dropped,
     flush,
     whenRead,
   };

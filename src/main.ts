@@ -62,6 +62,13 @@ async function main(): Promise<void> {
   const log = createLog(config.log);
   const { server, gateway, setAgent, closeIdle } = createGateway(config, log, profile, stop);
 
+  if (config.adminPort !== undefined) {
+    const [{ openAdmin }, { createMetrics }] = [await import('./admin.ts'), await import('./metrics.ts')];
+    gateway.metrics = createMetrics(VERSION, gateway, server);
+    // FC's probe waits for the first connection
+    server.once('connection', () => setImmediate(openAdmin, gateway));
+  }
+
   server.on('error', (error: NodeJS.ErrnoException) => {
     process.stderr.write(`noslate-fc: ${explain(error, config)}\n`);
     process.exit(1);
@@ -139,12 +146,16 @@ function followProfile(file: string, agent: Agent, gateway: Gateway): void {
   const { log, config } = gateway;
   const isLocal = config.agent === 'local';
   async function reload(): Promise<void> {
+    gateway.reloads.total++;
     try {
       const profile = loadProfile(file);
       await agent.setProfile(profile);
       gateway.router = createRouter(profile, isLocal);
+      gateway.profile = profile;
+      gateway.reloads.succeeded = true;
       log.info('configuration reloaded', { functions: profile.functions.map(item => item.name) });
     } catch (error) {
+      gateway.reloads.succeeded = false;
       if (!(error instanceof ConfigError)) log.error('configuration not reloaded', { error });
       else for (const problem of error.problems) log.error(`configuration not reloaded: ${problem}`);
     }

@@ -23,18 +23,23 @@ const BY_PATH: Readonly<Record<string, Kind>> = {
  * Tells what a request is. FC's control path decides, for a client of an HTTP trigger can ask for any
  * path, but cannot send `x-fc-*`; without one (local use, probes) method and path do.
  *
- * @param healthPath - of FC's custom health check, if there is one.
+ * @param paths - of FC's custom health checks, of the process and of what it needs, if there are such.
  * @see FC contract §2
  */
-export function kindOf(req: IncomingMessage, url: string, healthPath?: string): Kind {
+export function kindOf(
+  req: IncomingMessage,
+  url: string,
+  { healthPath, readyPath }: { readonly healthPath?: string | undefined; readonly readyPath?: string | undefined } = {},
+): Kind {
   const control = req.headers['x-fc-control-path'];
   const path = pathOf(url);
   let kind: Kind;
   if (typeof control === 'string' && control !== '') {
     kind = Object.hasOwn(BY_CONTROL_PATH, control) ? (BY_CONTROL_PATH[control] as Kind) : 'http';
   } else kind = BY_PATH[`${req.method} ${path}`] ?? 'http';
-  const isRead = req.method === 'GET' || req.method === 'HEAD';
-  return kind === 'http' && isRead && path === healthPath ? 'health' : kind;
+  if (kind !== 'http' || (req.method !== 'GET' && req.method !== 'HEAD')) return kind;
+  if (path === healthPath) return 'health';
+  return path === readyPath ? 'ready' : kind;
 }
 
 /** The request's target in origin form, without the prefix that FC 2.0's own domain puts before the path. */
@@ -105,7 +110,9 @@ export function createRouter({ functions, routes, dispatchHeader }: Profile, exp
     for (let i = 0, j = 0; i < own.length || j < others.length; ) {
       const place = (own[i] ?? rules.length) < (others[j] ?? rules.length) ? own[i++] : others[j++];
       const target = rules[place as number]?.(exchange, path);
-      if (target !== undefined) return target;
+      if (target === undefined) continue;
+      exchange.route = routes[place as number]?.path ?? '';
+      return target;
     }
     throw noRoute(exchange);
   };

@@ -18,6 +18,7 @@ import { hooks } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import type { Profile } from './profile.ts';
 import { createQueue } from './queue.ts';
+import { createReadiness, describeReadiness } from './ready.ts';
 import { cutOff, respondError } from './respond.ts';
 import { authorityOf, createRouter, kindOf, pathOf, urlOf } from './router.ts';
 import { Cancellation } from './signal.ts';
@@ -33,8 +34,13 @@ const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
 /** Time for answers that the end of the process cuts short to leave it, ms. */
 const CUT_MS = 500;
 
+/** What is asked again and again, and told of nowhere. */
+type Check = 'health' | 'ready';
+
+const isCheck = (kind: Kind): kind is Check => kind === 'health' || kind === 'ready';
+
 /** FC's name for each hook in its log markers; an invocation is `Invoke`. */
-const MARKER: Readonly<Record<Exclude<Kind, 'health'>, string>> = {
+const MARKER: Readonly<Record<Exclude<Kind, Check>, string>> = {
   initialize: 'Initialize',
   'pre-freeze': 'PreFreeze',
   'pre-stop': 'PreStop',
@@ -67,13 +73,19 @@ export function createGateway(config: Config, log: Log, profile: Profile, stop: 
       resolveReady = resolve;
     }),
     router: createRouter(profile, config.agent === 'local'),
+    profile,
+    reloads: { total: 0, succeeded: true },
+    metrics: undefined,
+    hasInvoked: false,
     draining: false,
     invocations: new Table(),
     queue: createQueue(config.maxConcurrency, config.maxQueue),
+    readiness: () => readiness(),
     drain: () => drain(gateway),
     stop,
   };
 
+  const readiness = createReadiness(gateway);
   const server = createServer(OPTIONS);
   // node:http drops what comes after its thousandth line, FC's own fields with it; the bytes have their limit
   server.maxHeadersCount = 0;
@@ -112,6 +124,7 @@ function begin(
 ): Exchange {
   const exchange = describe(gateway.config, req, res);
   const { kind } = exchange;
+  gateway.metrics?.begin();
   open(gateway, exchange);
   const fault = broken ?? malformed(req);
   if (fault !== undefined) {
@@ -120,6 +133,8 @@ function begin(
     invoke(gateway, exchange).catch(error => respondError(gateway, exchange, error));
   } else if (kind === 'health') {
     respondEmpty(gateway, exchange, gateway.draining ? 503 : 200);
+  } else if (kind === 'ready') {
+    respondReady(gateway, exchange);
   } else {
     hooks[kind](gateway, exchange).then(
       () => respondEmpty(gateway, exchange, 200),
@@ -132,6 +147,7 @@ function begin(
 /** Notes a request that nobody waits for any more, before its turn. */
 function drop(gateway: Gateway, req: IncomingMessage, res: ServerResponse): void {
   const exchange = describe(gateway.config, req, res);
+  gateway.metrics?.begin();
   open(gateway, exchange);
   end(gateway, exchange);
 }
@@ -152,7 +168,7 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
   return {
     req,
     res,
-    kind: kindOf(req, url, config.healthPath),
+    kind: kindOf(req, url, config),
     url,
     authority: authorityOf(req),
     requestId: req.headers['x-fc-request-id']?.toString() || newRequestId(),
@@ -161,6 +177,8 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
     cancellation: new Cancellation(),
     invocation: 0,
     function: '',
+    route: '',
+    isCold: false,
     isLast: req.headers.upgrade !== undefined,
     hasPlace: false,
     queuedMs: undefined,
@@ -175,19 +193,20 @@ function describe(config: Config, req: IncomingMessage, res: ServerResponse): Ex
 
 /** Says that work on a request begins. */
 function open({ config, log }: Gateway, { kind, requestId }: Exchange): void {
-  if (config.fcLog === 'on' && kind !== 'health') log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
+  if (config.fcLog === 'on' && !isCheck(kind)) log.line(`FC ${MARKER[kind]} Start RequestId: ${requestId}`);
 }
 
 /** A request is over, answered or not. */
 function end(gateway: Gateway, exchange: Exchange): void {
   const { req, res, kind, cancellation, requestId, error } = exchange;
-  if (kind === 'health') return;
   if (gateway.invocations.delete(exchange.invocation)) gateway.queue.leave(exchange);
   // what could not be handed over counts as finished, too
   const isGone = error === undefined && (!res.writableFinished || req.socket.destroyed);
   if (isGone) cancellation.abort(new GatewayError('CLIENT_GONE', 'the client left'));
 
   const outcome: Outcome = isGone ? 'client gone' : error === undefined ? 'ok' : `error ${error.code}`;
+  gateway.metrics?.end(exchange, outcome);
+  if (isCheck(kind)) return;
   if (gateway.config.fcLog === 'on') {
     const suffix = outcome === 'ok' && res.statusCode < 400 ? '' : ', Error: Unhandled function error';
     gateway.log.line(`FC ${MARKER[kind]} End RequestId: ${requestId}${suffix}`);
@@ -204,6 +223,7 @@ function end(gateway: Gateway, exchange: Exchange): void {
     firstByteMs: exchange.firstByteMs === undefined ? undefined : round(exchange.firstByteMs),
     totalMs: round(now() - exchange.startedAt),
     queuedMs: exchange.queuedMs === undefined ? undefined : round(exchange.queuedMs),
+    coldStart: exchange.isCold || undefined,
     outcome,
   });
 }
@@ -216,9 +236,32 @@ function respondEmpty(gateway: Gateway, exchange: Exchange, status: number): voi
   exchange.res.end();
 }
 
+/** Says whether calls would be answered now. @throws nothing: an agent that fails to say is not ready. */
+async function respondReady(gateway: Gateway, exchange: Exchange): Promise<void> {
+  const { req, res, startedAt } = exchange;
+  const reasons = await gateway.readiness().catch(error => [String(error)]);
+  if (res.destroyed) return;
+  const { status, body } = describeReadiness(reasons);
+  const headers = [
+    'content-type',
+    'application/json; charset=utf-8',
+    'content-length',
+    String(Buffer.byteLength(body)),
+  ];
+  if (gateway.draining || exchange.isLast) headers.push('connection', 'close');
+  exchange.firstByteMs = now() - startedAt;
+  res.writeHead(status, headers);
+  res.end(req.method === 'HEAD' ? undefined : body);
+}
+
 /** Writes the answer to bytes that are no request. */
-function refuse({ log }: Gateway, { code, message, status }: GatewayError, reason: string | undefined): string {
+function refuse(
+  { log, metrics }: Gateway,
+  { code, message, status }: GatewayError,
+  reason: string | undefined,
+): string {
   log.warn('request refused', { code, reason });
+  metrics?.refuse(code);
   const body = JSON.stringify({ errorType: code, errorMessage: message, requestId: newRequestId() });
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

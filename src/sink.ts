@@ -20,6 +20,8 @@ export interface Sink {
   addImportant(line: string): void;
   /** Counts a line that was not added. */
   drop(): void;
+  /** Lines that were dropped, in all. */
+  dropped(): number;
   /** Writes what is held. */
   flush(): void;
   /** Calls back in another turn, when little is left unread or is going to be dropped. */
@@ -38,6 +40,8 @@ export function createSink(write: Write, unread: () => number, onRead: (dropped:
   let held = '';
   let due: NodeJS.Immediate | undefined;
   let dropped = 0;
+  /** Of which `onRead` was told. */
+  let told = 0;
   let waiters: (() => void)[] = [];
   let patience: NodeJS.Timeout | undefined;
 
@@ -81,8 +85,8 @@ export function createSink(write: Write, unread: () => number, onRead: (dropped:
       setTimeout(lookForReader, AGAIN_MS).unref();
       return;
     }
-    const count = dropped;
-    dropped = 0;
+    const count = dropped - told;
+    told = dropped;
     sink.isFull = false;
     if (count > 0) onRead(count);
   }
@@ -97,6 +101,7 @@ export function createSink(write: Write, unread: () => number, onRead: (dropped:
     drop() {
       dropped++;
     },
+    dropped: () => dropped,
     flush,
     whenRead(callback: () => void) {
       if (waiters.push(callback) === 1) setImmediate(settle);

@@ -30,6 +30,7 @@ type Invoke = (name: string, body: Readable, metadata: Metadata) => Promise<Trig
 const agentOf = (invoke: Invoke): Agent => ({
   setProfile: async () => {},
   warm: async () => {},
+  faults: async () => [],
   invoke,
   invokeService: () => Promise.reject(new Error('no service was asked for')),
   close: async () => {},

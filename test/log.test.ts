@@ -26,6 +26,7 @@ const ACCESS: Access = {
   firstByteMs: 0.5,
   totalMs: 1,
   queuedMs: undefined,
+  coldStart: undefined,
   outcome: 'ok',
 };
 

@@ -73,6 +73,10 @@ export function createLocalAgent(workerFile: string, log: Log): Agent {
       }
     },
 
+    async faults() {
+      return [...functions.values()].flatMap(({ pool }) => pool.missing() ?? []);
+    },
+
     async warm(deadline) {
       const pools = [...functions.values()].map(({ pool }) => pool);
       let timer: NodeJS.Timeout | undefined;

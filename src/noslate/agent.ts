@@ -5,7 +5,7 @@ import { GatewayError } from '../errors.ts';
 import { GrpcError } from '../grpc/status.ts';
 import type { Connection } from '../h2/connection.ts';
 import type { Log } from '../log.ts';
-import { EMPTY_PROFILE } from '../profile.ts';
+import { EMPTY_PROFILE, type Profile } from '../profile.ts';
 import { pickFunction } from '../service.ts';
 import { describeTarget, type Target } from '../target.ts';
 import * as controlPlane from './control-plane.ts';
@@ -23,6 +23,8 @@ import { untilWarm } from './warm.ts';
 
 /** Longest wait for a plane's answer to a question, ms. */
 const ASK_TIMEOUT_MS = 2000;
+/** The same for who must answer within a second himself, ms. */
+const FAULT_TIMEOUT_MS = 500;
 /** Before a plane is asked again, ms. */
 const AGAIN_MS = 1000;
 
@@ -161,6 +163,17 @@ export function createNativeAgent(folder: string, log: Log): Agent {
       await untilWarm(() => telling.profile, snapshot, deadline);
     },
 
+    async faults() {
+      const faults: string[] = [];
+      if (!planes.isAnyUp('dp')) faults.push('no data plane is up');
+      if (!planes.isAnyUp('cp')) faults.push('no control plane is up');
+      const cp = told();
+      if (planes.isAnyUp('cp') && cp === undefined) faults.push('the control plane has not taken the profile');
+      const ill = [...planes.dp, ...planes.cp].filter(({ isUp }) => isUp).map(illness);
+      const missing = cp === undefined ? [] : noWorkers(telling.profile, cp);
+      return faults.concat(...(await Promise.all([...ill, missing])));
+    },
+
     invoke: (name, body, metadata) => run({ type: 'function', name }, body, metadata),
     invokeService: (name, body, metadata) => run({ type: 'service', name }, body, metadata),
 
@@ -170,6 +183,30 @@ export function createNativeAgent(folder: string, log: Log): Agent {
       close(STOPPING);
     },
   };
+}
+
+/** What a plane says of itself, if it is not well or says nothing. A data plane is ill while its circuit breaker is open. */
+async function illness(plane: Plane): Promise<string[]> {
+  const { checkHealth } = plane.kind === 'dp' ? dataPlane : controlPlane;
+  try {
+    const { health, reason } = await checkHealth(connectionOf(plane), FAULT_TIMEOUT_MS);
+    return health ? [] : [`${plane.name} is not healthy: ${reason ?? ''}`];
+  } catch (error) {
+    return [`${plane.name}: ${(error as Error).message}`];
+  }
+}
+
+/** The functions that reserve workers and have none: their calls wait for one. */
+async function noWorkers({ functions }: Profile, cp: Plane): Promise<string[]> {
+  const reserving = functions.filter(({ worker: { reservationCount = 0 } = {} }) => reservationCount > 0);
+  if (reserving.length === 0) return [];
+  // who does not answer is ill, which is said already
+  const stats = await controlPlane.getWorkerStatsSnapshot(connectionOf(cp), FAULT_TIMEOUT_MS).catch(() => undefined);
+  return reserving
+    .filter(
+      ({ name }) => stats?.some(item => item.name === name && !item.inspector && item.activeWorkerCount) === false,
+    )
+    .map(({ name }) => `function ${JSON.stringify(name)} has no worker`);
 }
 
 /**

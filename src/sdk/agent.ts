@@ -12,6 +12,9 @@ import { loadClient } from './client.ts';
 import { toSdkMetadata } from './metadata.ts';
 import { createProfiles } from './profiles.ts';
 
+/** Longest wait for a data plane to say how it is, for who must answer within a second himself, ms. */
+const FAULT_TIMEOUT_MS = 900;
+
 /**
  * Runs functions on Noslate's planes through Noslate's own SDK: to compare with, and to fall back on. What
  * it cannot do as the native agent does: hold back a response that is read slowly, and most of an upload.
@@ -70,6 +73,18 @@ export function createSdkAgent(noslatePath: string, log: Log): Agent {
       const warming = untilWarm(() => profile, snapshot, deadline);
       warmings.add(warming);
       await warming.finally(() => warmings.delete(warming));
+    },
+
+    async faults() {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<string[]>(done => {
+        timer = setTimeout(done, FAULT_TIMEOUT_MS, ['the data plane does not answer']);
+      });
+      const asked = client.checkDataPlaneHealth().then(
+        ({ health }) => (health === true ? [] : ['the data plane is not healthy']),
+        ({ message }: Error) => [`the data plane: ${message}`],
+      );
+      return Promise.race([asked, late]).finally(() => clearTimeout(timer));
     },
 
     async invoke(name, body, metadata) {
