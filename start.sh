@@ -442,10 +442,7 @@ sweep() {
 } 2>/dev/null
 
 main() {
-  if [[ $# != 0 && "$*" != start ]]; then
-    printf 'Usage: %s [start]\n' "${0##*/}" >&2
-    exit 64
-  fi
+  [[ $# == 0 || "$*" == start ]] || { printf 'Usage: %s [start]\n' "${0##*/}" >&2 && exit 64; }
   # as PID 1 we would not hear what we have no trap for
   trap on_end TERM INT
   trap 'tell_server HUP' HUP
@@ -459,6 +456,8 @@ main() {
   local code=0 ended=''
   "$SERVER_NODE" "$server_file" </dev/null &
   pids[server]=$!
+  # what the role may do is the server's to hand on, to the functions that have asked for it
+  unset ALIBABA_CLOUD_{ACCESS_KEY_ID,ACCESS_KEY_SECRET,SECURITY_TOKEN} accessKey{ID,Secret} securityToken
   [[ ! -d /dev/fd ]] || exec {nothing}<> <(:)
   await_port
   if start_noslate; then

@@ -32,6 +32,9 @@ const SECRET = new Set([
   'x-fc-http-params',
 ]);
 
+/** Those of them that a function may ask for. */
+const CREDENTIALS = new Set(['x-fc-access-key-id', 'x-fc-access-key-secret', 'x-fc-security-token']);
+
 /** Fields that carry a trace across processes; they travel as Noslate baggage too. */
 const TRACE = new Set([
   'traceparent',
@@ -74,11 +77,13 @@ const CAN_BE_NAMED = lengthsOf(HOP_BY_HOP, SECRET, TRACE);
  * `Connection` names, no secret. `baggage` is the trace context among them, names in lower case.
  *
  * @param authority - of a target in absolute form: it takes the place of `Host`.
+ * @param isTrusted - the function has asked for FC's credentials.
  */
 export function requestHeaders(
   raw: RawHeaders,
   connection: string | undefined,
   authority?: string,
+  isTrusted: boolean = false,
 ): { headers: string[]; baggage: string[] } {
   const nominated = nominatedBy(connection);
   const headers: string[] = [];
@@ -92,7 +97,8 @@ export function requestHeaders(
       continue;
     }
     const key = name.toLowerCase();
-    if (HOP_BY_HOP.has(key) || SECRET.has(key) || nominated?.has(key)) continue;
+    if (HOP_BY_HOP.has(key) || nominated?.has(key)) continue;
+    if (SECRET.has(key) && !(isTrusted && CREDENTIALS.has(key))) continue;
     if (authority !== undefined && key === 'host') continue;
     headers.push(name, value);
     if (TRACE.has(key)) baggage.push(key, value);

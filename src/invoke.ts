@@ -30,13 +30,18 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
 
   if (req.headers.expect !== undefined && req.httpVersion === '1.1') res.writeContinue();
   const { type, name } = target;
-  const metadata = metadataOf(exchange);
+  // a service is no function: which of them will run, Noslate decides
+  const isTrusted = type === 'function' && gateway.profile.credentials?.includes(name) === true;
+  const metadata = metadataOf(exchange, isTrusted);
   const response = type === 'service' ? agent.invokeService(name, req, metadata) : agent.invoke(name, req, metadata);
   respond(gateway, exchange, await response);
 }
 
-function metadataOf({ req, url, authority, requestId, deadline, cancellation: signal }: Exchange): Metadata {
-  const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection, authority);
+function metadataOf(
+  { req, url, authority, requestId, deadline, cancellation: signal }: Exchange,
+  isTrusted: boolean,
+): Metadata {
+  const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection, authority, isTrusted);
   return { url, method: req.method ?? 'GET', headers, baggage, requestId, deadline, signal };
 }
 

@@ -10,7 +10,7 @@ export const SCHEME: RegExp = /^([a-z][a-z0-9+.-]+):\/\//i;
  * Gives what is wrong with a `noslate.json` of which each part is as its table says: names that nobody has or two have,
  * URLs of no use, variables that are Noslate's own. One line per fault, like those of `check`.
  */
-export function conflictsIn({ functions, services, routes, environments }: Profile): string[] {
+export function conflictsIn({ functions, services, routes, environments, credentials = [] }: Profile): string[] {
   return [
     ...badUrls(functions),
     ...duplicates('functions', functions),
@@ -18,6 +18,9 @@ export function conflictsIn({ functions, services, routes, environments }: Profi
     ...unselectable(services, functions),
     ...dangling(routes, functions, services),
     ...reserved(environments),
+    ...credentials
+      .map((name, i) => `credentials[${i}]: expected a name from functions, got ${show(name)}`)
+      .filter((_, i) => !functions.some(({ name }) => name === credentials[i])),
   ];
 }
 

@@ -49,6 +49,7 @@ export function readProfile(file: string): Reading {
     routes = [],
     environments = [],
     dispatchHeader,
+    credentials,
   } = value as Infer<typeof PROFILE_SCHEMA>;
   const profile: Profile = {
     functions: functions.map(item => withAbsoluteUrl(item, base)),
@@ -56,6 +57,7 @@ export function readProfile(file: string): Reading {
     routes,
     environments,
     ...(dispatchHeader === undefined ? {} : { dispatchHeader: dispatchHeader.toLowerCase() }),
+    ...(credentials === undefined ? {} : { credentials }),
   };
   const conflicts = conflictsIn(profile);
   const found = new Map(profile.functions.entries());

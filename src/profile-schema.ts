@@ -35,6 +35,7 @@ const DESCRIPTIONS: Readonly<Record<string, string>> = {
   'routes[].service': 'a name from services, or :param to take it from the path',
   dispatchHeader: 'request header that names the function or service; any client can set it',
   environments: 'for every function',
+  credentials: "functions that are given FC's temporary credentials, as header fields",
 };
 
 /**

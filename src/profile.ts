@@ -168,6 +168,7 @@ export const PROFILE_SCHEMA = object({
     examples: ['x-noslated-dispatch'],
   },
   environments,
+  credentials: { type: 'array', items: name },
 });
 
 /** What Noslate takes for the settings of a function that its profile leaves out. */
@@ -199,6 +200,8 @@ export interface Profile {
   readonly environments: readonly KeyValuePair[];
   /** Lower case. */
   readonly dispatchHeader?: string;
+  /** Functions that are given the credentials that FC gives the instance; no other is. */
+  readonly credentials?: readonly string[];
 }
 
 /** What is served without a `noslate.json`. */

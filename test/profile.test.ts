@@ -84,6 +84,11 @@ profile('should name the path of the bad field, what was expected and what was t
     [{ environments: [{ key: 'NOSLATED_X', value: '' }] }, 'environments[0].key: "NOSLATED_X" is reserved'],
     [{ environments: [{ key: 'A', value: 1 }] }, 'environments[0].value: expected a string, got 1'],
     [{ dispatchHeader: 'not a header' }, 'dispatchHeader: expected a string like'],
+    [
+      { functions: [FUNCTION], credentials: [FUNCTION.name, 'x'] },
+      'credentials[1]: expected a name from functions, got "x"',
+    ],
+    [{ functions: [FUNCTION], credentials: FUNCTION.name }, 'credentials: expected a list'],
     [{ service: [] }, 'service: unknown key, did you mean services?'],
     [{ plugins: [] }, 'plugins: unknown key, expected one of $schema, functions, services, routes'],
     [

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { ask, eventually, NOT_LINUX, project, SERVER_FILE, suite, temporary, write } from '../helpers.ts';
-import { ARRANGEMENTS, type Container, START_FILE, together, withContainer } from './container.ts';
+import { ARRANGEMENTS, type Container, processes, START_FILE, together, withContainer } from './container.ts';
 import type { Manners } from './noslate/manners.ts';
 
 const test = suite('container start', { skip: NOT_LINUX });
@@ -169,6 +169,20 @@ test('should hand SIGHUP on to the server', () =>
     await container.signal('SIGHUP');
     await container.line('reload', ({ message }) => message === 'configuration reloaded');
   }));
+
+test("should give FC's credentials to the server alone", async () => {
+  const names = ['ACCESS_KEY_ID', 'ACCESS_KEY_SECRET', 'SECURITY_TOKEN'].map(name => `ALIBABA_CLOUD_${name}`);
+  const all = [...names, 'accessKeyID', 'accessKeySecret', 'securityToken'];
+  const env = Object.fromEntries(all.map(name => [name, 'canary']));
+  for (const [planes] of ARRANGEMENTS) {
+    await withContainer({ planes, env }, async container => {
+      await container.up();
+      const having = processes(container.workdir).filter(({ env: own }) => [...own.values()].includes('canary'));
+      assert.equal(having.map(({ name }) => name).sort(), ['server', 'start.sh']);
+      assert.is(container.output().includes('canary'), false);
+    });
+  }
+});
 
 test('should have a changed function answer, as long as that takes running planes', () =>
   withContainer({ profile: { worker: { reservationCount: 1 } } }, async container => {
