@@ -77,7 +77,7 @@ const CAN_BE_NAMED = lengthsOf(HOP_BY_HOP, SECRET, TRACE);
  * `Connection` names, no secret. `baggage` is the trace context among them, names in lower case.
  *
  * @param authority - of a target in absolute form: it takes the place of `Host`.
- * @param isTrusted - the function has asked for FC's credentials.
+ * @param isTrusted - the function has asked for FC's credentials; it has them under names in lower case.
  */
 export function requestHeaders(
   raw: RawHeaders,
@@ -98,7 +98,11 @@ export function requestHeaders(
     }
     const key = name.toLowerCase();
     if (HOP_BY_HOP.has(key) || nominated?.has(key)) continue;
-    if (SECRET.has(key) && !(isTrusted && CREDENTIALS.has(key))) continue;
+    if (SECRET.has(key)) {
+      // FC has sent them in letters of either case
+      if (isTrusted && CREDENTIALS.has(key)) headers.push(key, value);
+      continue;
+    }
     if (authority !== undefined && key === 'host') continue;
     headers.push(name, value);
     if (TRACE.has(key)) baggage.push(key, value);
