@@ -25,10 +25,15 @@ export interface Broker {
   bind(worker: Worker): void;
   /** A worker is gone. */
   remove(worker: string): void;
+  /** Ends a worker, or does not expect it any more. */
+  stop(worker: string): Promise<void>;
+  isExpected(worker: string): boolean;
   /** Rejects all that wait; if it is not fatal, only where the function fails fast. */
   failQueue(message: string, isFatal: boolean): void;
   /** Workers that serve. */
   readonly active: number;
+  /** It has no worker, and expects none. */
+  readonly isIdle: boolean;
   stats(): { workers: { name: string; activeRequestCount: number }[]; concurrency: number };
   /** Ends all workers; requests that wait go on waiting. */
   closeWorkers(): Promise<void>;
@@ -165,6 +170,12 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
       drain(item);
     },
     remove,
+    async stop(name) {
+      const worker = bound.get(name)?.worker;
+      remove(name);
+      await worker?.close();
+    },
+    isExpected: name => expected.has(name),
     failQueue(message, isFatal) {
       if (!isFatal && profile.worker?.fastFailRequestsOnStarting !== true) return;
       for (const { timer, reject } of queue.splice(0)) {
@@ -175,6 +186,9 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
     get active() {
       return bound.size;
     },
+    get isIdle() {
+      return bound.size === 0 && expected.size === 0;
+    },
     stats: () => ({
       workers: [
         ...[...bound].map(([name, { calls }]) => ({ name, activeRequestCount: calls })),
@@ -183,6 +197,7 @@ export function createBroker(initial: FunctionProfile, events: BrokerEvents): Br
       concurrency,
     }),
     async closeWorkers() {
+      expected.clear();
       const workers = [...bound.values()].map(item => item.worker);
       for (const { name } of workers) remove(name);
       await Promise.all(workers.map(worker => worker.close()));

@@ -13,7 +13,7 @@ import {
 import type { Log } from '../../src/log.ts';
 import { DEFAULT_MEMORY, type FunctionProfile, WORKER_DEFAULTS } from '../../src/profile.ts';
 import type { Report } from './broker.ts';
-import type { Plane } from './data-plane.ts';
+import { type Plane, toProfile } from './data-plane.ts';
 import { KNOBS, type Knobs } from './knobs.ts';
 import type {
   ContainerStatusReport,
@@ -31,12 +31,14 @@ import type {
   SetPlatformEnvironmentVariablesRequest,
   SetResponse,
   StartWorkerFastFailRequest,
+  StopRequest,
   SubscriptionChunk,
   WorkerStatsSnapshotResponse,
 } from './messages.ts';
 import { CONTROL_PLANE, DATA_PLANE, decode, HOST, method, SERVER_OPTIONS, socketFile, TURF } from './protocol.ts';
-import { createScaler, type Place } from './scaler.ts';
+import { createScaler, needsNewWorkers, type Place } from './scaler.ts';
 import { createHost, type Listener, listen } from './server.ts';
+import { createTurfSession, type TurfPaths } from './turf.ts';
 
 export interface ControlPlaneOptions {
   /** The socket is `<workdir>/socks/cp-<id>.sock`. */
@@ -45,11 +47,13 @@ export interface ControlPlaneOptions {
   log: Log;
   /** Looked at whenever it matters; all as they should be by default. */
   knobs?: Readonly<Knobs>;
+  /** As in Noslate's image by default. */
+  paths?: TurfPaths;
   /**
-   * Starts a worker that a function reserves, and resolves when it is ready. Snapshots then count these, and the
-   * doubles of data planes start none before a call waits for one.
+   * Starts a worker that a function reserves, and resolves when it is ready, with what ends it. Snapshots then count
+   * these, and the doubles of data planes start none before a call waits for one.
    */
-  startWorker?: (profile: FunctionProfileMessage) => Promise<void>;
+  startWorker?: (profile: FunctionProfileMessage) => Promise<() => void>;
 }
 
 /** How often the folder is looked at for sockets of data planes, and longest pause between two connects, ms. */
@@ -72,20 +76,23 @@ export async function startControlPlane({
   id,
   log,
   knobs = KNOBS,
+  paths,
   startWorker,
 }: ControlPlaneOptions): Promise<Plane> {
   let profiles: readonly FunctionProfileMessage[] | undefined;
   /** Data planes by socket name; those connected have been told. */
   const clients = new Map<string, Client>();
   const connected = new Set<Client>();
-  const scaler = createScaler(log, places => {
+  const turf = createTurfSession(paths);
+  let environments: readonly Required<KeyValuePair>[] = [];
+  const scaler = createScaler(log, turf, places => {
     const wanted = places.find(({ name }) => name === knobs.placeOn);
     return wanted ?? places[Math.floor(Math.random() * places.length)];
   });
   let isClosed = false;
-  /** Workers that `startWorker` has begun to start, and those of them that are ready, by function. */
-  const begun = new Map<string, number>();
-  const ready = new Map<string, number>();
+  /** Workers that `startWorker` has begun to start, by function. Those that are ready can be ended. */
+  const own = new Map<string, readonly { end?: () => void }[]>();
+  const ownOf = (name: string) => own.get(name) ?? [];
   let onFirst: () => void = () => {};
   const first = new Promise<void>(done => {
     onFirst = done;
@@ -158,13 +165,42 @@ export async function startControlPlane({
 
   async function startReserved(start: NonNullable<typeof startWorker>): Promise<void> {
     for (const profile of profiles ?? []) {
-      const { name = '', worker } = profile;
-      while (count(begun, name) < (worker?.reservationCount ?? 0)) {
-        begun.set(name, count(begun, name) + 1);
-        await start(profile);
-        ready.set(name, count(ready, name) + 1);
-      }
+      const missing = (profile.worker?.reservationCount ?? 0) - ownOf(profile.name ?? '').length;
+      for (let i = 0; i < missing; i++) await startOwn(profile, start);
     }
+  }
+
+  async function startOwn(profile: FunctionProfileMessage, start: NonNullable<typeof startWorker>): Promise<void> {
+    const { name = '' } = profile;
+    const worker: { end?: () => void } = {};
+    own.set(name, [...ownOf(name), worker]);
+    try {
+      await turf.run(`${name}-${'0'.repeat(7)}`, toProfile(profile), environments);
+      worker.end = await start(profile);
+      // replaced before it was ready
+      if (!ownOf(name).includes(worker)) worker.end();
+    } catch (error) {
+      own.set(
+        name,
+        ownOf(name).filter(item => item !== worker),
+      );
+      log.error('worker not started', { function: name, error });
+    }
+  }
+
+  /** Ends those of functions that are gone or changed. True if there were any. */
+  function endOwn(before: readonly FunctionProfileMessage[], next: readonly FunctionProfile[]): boolean {
+    let hasEnded = false;
+    for (const old of before.map(toProfile)) {
+      const now = next.find(({ name }) => name === old.name);
+      if (now !== undefined && !needsNewWorkers(old, now)) continue;
+      for (const { end } of ownOf(old.name)) {
+        end?.();
+        hasEnded = true;
+      }
+      own.delete(old.name);
+    }
+    return hasEnded;
   }
 
   /** As Noslate, it knows of brokers only once they have a worker. */
@@ -172,8 +208,11 @@ export async function startControlPlane({
     const brokers: WorkerStatsSnapshotResponse['brokers'] = [];
     for (const profile of (profiles ?? []).map(withDefaults)) {
       const { name = '' } = profile;
-      const own = Array.from({ length: count(ready, name) }, (_, i) => ({ name: `${name}-own-${i}`, isActive: true }));
-      const workers = [...own, ...scaler.workers(name)];
+      const started = ownOf(name).filter(({ end }) => end !== undefined);
+      const workers = [
+        ...started.map((_, i) => ({ name: `${name}-own-${i}`, isActive: true })),
+        ...scaler.workers(name),
+      ];
       if (workers.length === 0) continue;
       const activeWorkerCount = workers.filter(({ isActive }) => isActive).length;
       brokers.push({
@@ -195,20 +234,20 @@ export async function startControlPlane({
     return { brokers };
   }
 
-  /** Of several with one name the last counts. Those that lose workers make it wait, before any is started. */
+  /**
+   * Of several with one name the last counts. Workers that are started from now on are of these; the data planes are told
+   * once those are gone that are not, for which turfd is given a while.
+   */
   async function setFunctionProfile(list: readonly FunctionProfileMessage[]): Promise<void> {
     const next = [...new Map(list.map(item => [item.name, item])).values()];
-    const isReplacing = (profiles ?? []).some(old => !next.some(item => JSON.stringify(item) === JSON.stringify(old)));
+    const functions = next.map(toProfile);
+    const hasEndedOwn = endOwn(profiles ?? [], functions);
     profiles = next;
-    if (isReplacing) {
-      scaler.setFunctionProfile([]);
-      await new Promise(done => setTimeout(done, knobs.replaceMs));
-    }
+    const hasEnded = scaler.setFunctionProfile(startWorker === undefined ? functions : functions.map(withoutReserved));
+    if (hasEnded || hasEndedOwn) await new Promise(done => setTimeout(done, knobs.replaceMs));
     await Promise.all([...connected].map(tell));
-    scaler.setFunctionProfile(next.map(startWorker === undefined ? toReserving : withoutReserved));
-    if (startWorker !== undefined) {
-      startReserved(startWorker).catch((error: unknown) => log.error('worker not started', { error }));
-    }
+    scaler.reserve();
+    if (startWorker !== undefined) startReserved(startWorker);
   }
 
   function unary<Request, Response>(
@@ -241,7 +280,8 @@ export async function startControlPlane({
       'setPlatformEnvironmentVariables',
       ({ envs }) => {
         if (knobs.refuseEnvironments) throw new Error('told to refuse environments');
-        scaler.setEnvironments(toMap(envs));
+        environments = toMap(envs);
+        scaler.setEnvironments(environments);
         return { set: true };
       },
     ),
@@ -279,10 +319,13 @@ function placeOf(name: string, client: Client): Place {
       const request = { funcName, processName, credential: processName, inspect: false };
       await callDataPlane<RegisterWorkerCredentialRequest, Empty>(client, 'registerWorkerCredential', request);
     },
-    async start(funcName, processName, environments) {
-      const request = { funcName, processName, environments: [...environments] };
+    async start(profile, processName, environments) {
+      const request = { profile: profile as FunctionProfileMessage, processName, environments: [...environments] };
       const { failure } = await call<RunRequest, RunResponse>(client, TURF, 'run', request);
       if (failure !== undefined) throw new Error(failure);
+    },
+    async stop(funcName, processName) {
+      await call<StopRequest, Empty>(client, TURF, 'stop', { funcName, processName });
     },
     async failQueue(funcName, message, fatal) {
       const request = { funcName, inspect: false, message, fatal };
@@ -300,17 +343,8 @@ function toMap(pairs: KeyValuePair[] | undefined): Required<KeyValuePair>[] {
   return Object.entries(map).map(([key, value]) => ({ key, value }));
 }
 
-function count(counts: ReadonlyMap<string, number>, name: string): number {
-  return counts.get(name) ?? 0;
-}
-
-/** What a scaler needs of a profile. */
-function toReserving({ name = '', worker = {} }: FunctionProfileMessage): Pick<FunctionProfile, 'name' | 'worker'> {
-  return { name, worker: worker as NonNullable<FunctionProfile['worker']> };
-}
-
-function withoutReserved(profile: FunctionProfileMessage): Pick<FunctionProfile, 'name' | 'worker'> {
-  return toReserving({ ...profile, worker: { ...profile.worker, reservationCount: 0 } });
+function withoutReserved(profile: FunctionProfile): FunctionProfile {
+  return { ...profile, worker: { ...profile.worker, reservationCount: 0 } };
 }
 
 function callDataPlane<Request, Response>(client: Client, name: string, request: Request): Promise<Response> {

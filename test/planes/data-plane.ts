@@ -20,6 +20,7 @@ import type {
   SetFunctionProfileRequest,
   SetResponse,
   StartWorkerFastFailRequest,
+  StopRequest,
   UseInspectorRequest,
   WorkerTrafficStatsResponse,
 } from './messages.ts';
@@ -206,14 +207,18 @@ export async function startDataPlane({ workdir, id, log, knobs }: DataPlaneOptio
     ),
   });
   server.addService(TURF, {
-    run: unary<RunRequest, RunResponse>('run', async ({ funcName = '', processName = '', environments = [] }) => {
+    run: unary<RunRequest, RunResponse>('run', async ({ profile = {}, processName = '', environments = [] }) => {
       if (knobs.noBinary) return { failure: turfError().message };
       try {
-        await runtime.start(funcName, processName, environments.map(toVariable));
+        await runtime.start(toProfile(profile), processName, environments.map(toVariable));
         return {};
       } catch (error) {
         return { failure: (error as Error).message };
       }
+    }),
+    stop: unary<StopRequest, Empty>('stop', async ({ funcName = '', processName = '' }) => {
+      await runtime.stop(funcName, processName);
+      return {};
     }),
   });
 
@@ -288,7 +293,7 @@ function toVariable({ key = '', value = '' }: KeyValuePair): Variable {
 }
 
 /** The planes check no profile: what is missing in one is empty, and fails when it is used. */
-function toProfile(message: FunctionProfileMessage): FunctionProfile {
+export function toProfile(message: FunctionProfileMessage): FunctionProfile {
   return { name: '', runtime: '', url: '', signature: '', ...message } as FunctionProfile;
 }
 

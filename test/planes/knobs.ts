@@ -14,7 +14,7 @@ export interface Knobs {
   refuseEnvironments: boolean;
   /** The data plane on which it puts every worker, as long as that is there; a random one if it is empty. */
   placeOn: string;
-  /** ms that it takes over functions of which one has changed or is gone: 3 s on real planes. */
+  /** ms that it takes over functions of which one with workers has other code or is gone: what turfd gives these. */
   replaceMs: number;
   /** turfd finds no binary of the runtime. */
   noBinary: boolean;
@@ -29,6 +29,6 @@ export const KNOBS: Readonly<Knobs> = {
   unhealthy: false,
   refuseEnvironments: false,
   placeOn: '',
-  replaceMs: 0,
+  replaceMs: 3000,
   noBinary: false,
 };

@@ -184,13 +184,18 @@ export interface ContainerStatusReport {
 
 /** The doubles' own. */
 export interface RunRequest {
-  funcName?: string;
+  profile?: FunctionProfileMessage;
   processName?: string;
   environments?: KeyValuePair[];
 }
 
 export interface RunResponse {
   failure?: string;
+}
+
+export interface StopRequest {
+  funcName?: string;
+  processName?: string;
 }
 
 export interface HostRequest {

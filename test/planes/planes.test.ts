@@ -747,13 +747,82 @@ control(
   },
 );
 
-control('should refuse an empty list of environments, as it is none at all', async () => {
-  await withPeer({}, async ({ unary }) => {
-    const error = await unary(CONTROL_PLANE, 'setPlatformEnvironmentVariables', { envs: [] }).then(
+control('should put workers on either of two data planes', async () => {
+  await withPeer(
+    { functions: { hello: HELLO }, dataPlanes: [0, 1] },
+    async ({ planes, unary, setProfiles, profile }) => {
+      await eventually('both data planes', async () => (await planes.counters('dp-1')).sessions > 0);
+      let reservationCount = 0;
+      await eventually('a worker on each', async () => {
+        // how they fall is chance
+        await setProfiles(
+          profile('hello', { worker: { reservationCount: ++reservationCount, replicaCountLimit: 100 } }),
+        );
+        const all = await unary<WorkerStatsSnapshotResponse>(CONTROL_PLANE, 'getWorkerStatsSnapshot');
+        const first = await unary<WorkerTrafficStatsResponse>(DATA_PLANE, 'getWorkerTrafficStats');
+        const there = first.brokers?.[0]?.workers?.length ?? 0;
+        return there > 0 && (all.brokers?.[0]?.workers?.length ?? 0) > there;
+      });
+    },
+  );
+});
+
+control('should refuse an empty list of environments, as it is none at all, and keep what it has', async () => {
+  const source = 'exports.handler = async (ctx, req, res) => { res.end(process.env.STAGE); };';
+  await withPeer({ functions: { tells: source } }, async ({ unary, setProfiles, profile, run }) => {
+    const set = (...envs: object[]) => unary(CONTROL_PLANE, 'setPlatformEnvironmentVariables', { envs });
+    await set({ key: 'STAGE', value: 'prod' });
+    const error = await set().then(
       () => undefined,
       (reason: ServiceError) => reason,
     );
     assert.equal([error?.code, error?.details], [2, "Cannot read properties of undefined (reading 'reduce')"]);
+    await setProfiles(profile('tells'));
+    assert.is((await run({ name: 'tells' })).body().toString(), 'prod');
+  });
+});
+
+control(
+  'should tell data planes of a set at once, unless a function with workers has other code or is gone',
+  async () => {
+    const gives = (status: number) =>
+      `exports.handler = async (ctx, req, res) => { res.writeHead(${status}); res.end(); };`;
+    const functions = { changed: gives(200), kept: gives(200), gone: gives(200), new: gives(201) };
+    // longer than any wait of this test
+    await withPeer({ functions, knobs: { replaceMs: 600_000 } }, async ({ planes, setProfiles, profile, first }) => {
+      const names = ['changed', 'kept', 'gone'];
+      const status = async (name: string) => (await first({ name })).result?.status;
+      await setProfiles(...names.map(name => profile(name)), profile('idle'));
+      for (const name of names) assert.is(await status(name), 200);
+      // the same but for what asks for no other workers, and a function without any that is gone
+      await setProfiles(
+        profile('changed', { environments: [{ key: 'A', value: 'b' }], worker: { maxActivateRequests: 5 } }),
+        profile('kept', { resourceLimit: { memory: 512 * MIB } }),
+        profile('gone'),
+      );
+      const told = async () => (await planes.counters('dp-0')).begun['setFunctionProfile'];
+      assert.is(await told(), 2);
+
+      const { url = '' } = profile('new');
+      setProfiles(profile('changed', { url }), profile('kept'), profile('new')).catch(() => {});
+      await eventually('new code', async () => (await status('changed')) === 201);
+      assert.is(await status('kept'), 200);
+      // what it has not been told of yet
+      assert.is((await first({ name: 'new' })).error?.code, 5);
+      assert.is((await first({ name: 'gone', deadline: Date.now() + 300 })).error?.code, 4);
+      assert.is(await told(), 2);
+    });
+  },
+);
+
+control('should know a function that is gone as long as a data plane expects a worker of it', async () => {
+  await withPeer({ functions: { hello: HELLO } }, async ({ planes, setProfiles, profile, first }) => {
+    await planes.setKnobs({ noBinary: true });
+    await setProfiles(profile('hello'), profile('other'));
+    assert.match((await first({ name: 'hello' })).error?.message ?? '', /^Internal error: TurfError/);
+    await setProfiles();
+    assert.is((await first({ name: 'other' })).error?.code, 5);
+    assert.is((await first({ name: 'hello', deadline: Date.now() + 300 })).error?.code, 4);
   });
 });
 
@@ -801,13 +870,30 @@ control('should run what waits on a data plane without its caller, and reject it
 });
 
 control('should tell of a worker that turfd cannot start, where the call waits', async () => {
-  const environments = [{ key: 'LONG', value: 'x'.repeat(3000) }];
   await withPeer({ functions: { hello: HELLO } }, async ({ planes, setProfiles, profile, first }) => {
-    await setProfiles(profile('hello', { environments }));
-    const message = async () => (await first({ name: 'hello' })).error?.message ?? '';
-    assert.match(await message(), /^Internal error: Error: read ECONNRESET\n/);
+    const message = async (length: number) => {
+      await setProfiles(profile('hello', { environments: [{ key: 'LONG', value: 'x'.repeat(length) }] }));
+      return (await first({ name: 'hello' })).error?.message ?? '';
+    };
+    assert.match(await message(3400), /^Internal error: Error: read ECONNRESET\n/);
+    assert.match(await message(70_000), /^Internal error: RangeError \[ERR_OUT_OF_RANGE\]: .* Received 7\d{4}$/);
     await planes.setKnobs({ noBinary: true });
-    assert.match(await message(), /^Internal error: TurfError: Turf response with non-zero code\(-2\)\n/);
+    assert.match(await message(0), /^Internal error: TurfError: Turf response with non-zero code\(-2\)\n/);
+  });
+});
+
+control('should fail with a worker of which turfd is told too much those that it is told of beside it', async () => {
+  await withPeer({ functions: { large: HELLO, small: HELLO } }, async ({ setProfiles, profile, first, run }) => {
+    const environments = [{ key: 'LONG', value: 'x'.repeat(3400) }];
+    await eventually('both to fail', async () => {
+      // a function that has no worker
+      await setProfiles();
+      await setProfiles(profile('large', { environments }), profile('small'));
+      const [large, small] = await Promise.all([first({ name: 'large' }), first({ name: 'small' })]);
+      assert.match(large.error?.message ?? '', /^Internal error: Error: read ECONNRESET\n/);
+      return /^Internal error: Error: read ECONNRESET\n/.test(small.error?.message ?? '');
+    });
+    assert.is((await run({ name: 'small' })).body().toString(), 'hello');
   });
 });
 

@@ -43,10 +43,7 @@ export interface DataFlowEvents {
 
 /** Runs functions as a data plane does, on workers that a control plane has it start. */
 export interface DataFlow {
-  /**
-   * Makes these the functions. One that is gone, or whose code or resources changed, loses its workers at
-   * once, calls in flight included; of other changes new workers hear.
-   */
+  /** Makes these the functions. One that is gone is known as long as it has a worker, or expects one. */
   setFunctionProfile(profiles: readonly FunctionProfile[]): void;
   /** Makes these the services. */
   setServiceProfiles(services: readonly Service[]): void;
@@ -62,7 +59,9 @@ export interface DataFlow {
   /** Expects a worker. @throws {NoslateError} for a function that it does not know. */
   register(name: string, worker: string): void;
   /** Starts a worker that is expected, and resolves when it serves. @throws {NoslateError} rejected. */
-  start(name: string, worker: string, environments: readonly KeyValuePair[]): Promise<void>;
+  start(profile: FunctionProfile, worker: string, environments: readonly KeyValuePair[]): Promise<void>;
+  /** Ends a worker; its calls in flight fail. */
+  stop(name: string, worker: string): Promise<void>;
   /** Rejects all requests of a function that wait. @throws {NoslateError} for a function that it does not know. */
   failQueue(name: string, message: string, isFatal: boolean): void;
   /** Workers of a function that serve. */
@@ -87,8 +86,9 @@ export function createDataFlow(log: Log, events: DataFlowEvents): DataFlow {
 
   function brokerOf(name: string): Broker {
     const known = brokers.get(name);
-    if (known !== undefined) return known;
     const profile = profiles.get(name);
+    if (known !== undefined && (profile !== undefined || !known.isIdle)) return known;
+    brokers.delete(name);
     if (profile === undefined) throw planeError(`No function named ${name} registered in this node.`, 5);
     const broker = createBroker(profile, {
       onQueueing: (queued, requestId) => events.onQueueing(name, queued, requestId),
@@ -111,10 +111,7 @@ export function createDataFlow(log: Log, events: DataFlowEvents): DataFlow {
     setFunctionProfile(list) {
       profiles = new Map(list.map(profile => [profile.name, profile]));
       for (const [name, broker] of brokers) {
-        const profile = profiles.get(name);
-        if (profile === undefined) brokers.delete(name);
-        if (profile === undefined || needsNewWorkers(broker.profile, profile)) broker.closeWorkers();
-        if (profile !== undefined) broker.profile = profile;
+        broker.profile = profiles.get(name) ?? broker.profile;
       }
     },
     setServiceProfiles(list) {
@@ -128,13 +125,13 @@ export function createDataFlow(log: Log, events: DataFlowEvents): DataFlow {
       return invoke(target, request);
     },
     register: (name, worker) => brokerOf(name).register(worker),
-    async start(name, workerName, environments) {
-      const broker = brokerOf(name);
-      const { profile } = broker;
+    async start(profile, workerName, environments) {
+      const broker = brokerOf(profile.name);
       const worker = await startWorker(workerName, profile, environments, log, () => broker.remove(workerName));
-      if (brokers.get(name) === broker && !needsNewWorkers(profile, broker.profile)) broker.bind(worker);
+      if (broker.isExpected(workerName)) broker.bind(worker);
       else await worker.close();
     },
+    stop: async (name, worker) => brokers.get(name)?.stop(worker),
     failQueue: (name, message, isFatal) => brokerOf(name).failQueue(message, isFatal),
     activeWorkers: name => brokers.get(name)?.active ?? 0,
     stats: () => [...brokers].map(([functionName, broker]) => ({ functionName, ...broker.stats() })),
@@ -166,6 +163,7 @@ export function createRuntime(log: Log): Runtime {
     name: 'dp-0',
     register: async (name: string, worker: string) => flow.register(name, worker),
     start: flow.start,
+    stop: flow.stop,
     failQueue: async (name: string, message: string, isFatal: boolean) => flow.failQueue(name, message, isFatal),
   };
   const scaler = createScaler(log);
@@ -174,38 +172,16 @@ export function createRuntime(log: Log): Runtime {
     ...flow,
     workers: scaler.workers,
     async setFunctionProfile(profiles, environments) {
-      flow.setFunctionProfile(profiles);
       scaler.setEnvironments(environments);
       scaler.setFunctionProfile(profiles);
+      flow.setFunctionProfile(profiles);
+      scaler.reserve();
     },
     async close() {
       scaler.close();
       await flow.close();
     },
   };
-}
-
-/** What makes Noslate replace a function's workers. */
-function needsNewWorkers(before: FunctionProfile, after: FunctionProfile): boolean {
-  const significant = ({
-    runtime,
-    url,
-    signature,
-    sourceFile,
-    handler,
-    initializer,
-    resourceLimit,
-  }: FunctionProfile) => [
-    runtime,
-    url,
-    signature,
-    sourceFile,
-    handler,
-    initializer,
-    resourceLimit?.cpu,
-    resourceLimit?.memory,
-  ];
-  return JSON.stringify(significant(before)) !== JSON.stringify(significant(after));
 }
 
 /** First whose cumulative proportion is above `random`, else the last. */

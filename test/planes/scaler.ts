@@ -1,7 +1,8 @@
 import type { Log } from '../../src/log.ts';
-import { type FunctionProfile, type KeyValuePair, WORKER_DEFAULTS } from '../../src/profile.ts';
+import { DEFAULT_MEMORY, type FunctionProfile, type KeyValuePair, WORKER_DEFAULTS } from '../../src/profile.ts';
 import type { Report } from './broker.ts';
 import { internalError } from './errors.ts';
+import { createTurfSession, type TurfSession } from './turf.ts';
 
 /** A data plane, as a control plane uses it. What it says against something is the error's message. */
 export interface Place {
@@ -10,14 +11,22 @@ export interface Place {
   /** Has it expect a worker. */
   register(name: string, worker: string): Promise<void>;
   /** Has turfd start a worker for it; resolves when the worker serves. */
-  start(name: string, worker: string, environments: readonly KeyValuePair[]): Promise<void>;
+  start(profile: FunctionProfile, worker: string, environments: readonly KeyValuePair[]): Promise<void>;
+  /** Has turfd end a worker. */
+  stop(name: string, worker: string): Promise<void>;
   /** Has it reject the requests of a function that wait there. */
   failQueue(name: string, message: string, isFatal: boolean): Promise<void>;
 }
 
 /** Decides when workers start, and where. */
 export interface Scaler {
-  setFunctionProfile(profiles: readonly Pick<FunctionProfile, 'name' | 'worker'>[]): void;
+  /**
+   * Makes these the functions. One that is gone, or whose code or resources changed, loses its workers at once, calls in
+   * flight included; of other changes new workers hear. True if one has lost any.
+   */
+  setFunctionProfile(profiles: readonly FunctionProfile[]): boolean;
+  /** Starts the workers that are reserved: once the data planes know the functions. */
+  reserve(): void;
   /** Of workers that start from now on. */
   setEnvironments(environments: readonly KeyValuePair[]): void;
   add(place: Place): void;
@@ -35,35 +44,37 @@ const TOP_UP_MS = 10_000;
 
 /**
  * Makes the part of a control plane that starts workers: each is put on a random data plane, and one that is starting
- * counts as enough for the queues of all. It knows those alone that it has started, and stops none.
+ * counts as enough for the queues of all. It knows those alone that it has started, and stops none that it still needs.
  *
  * @param pick - the place of the next worker; a random one by default.
  * @see noslated src/control_plane/capacity_manager.ts and worker_launcher.ts
  */
-export function createScaler(log: Log, pick: (places: readonly Place[]) => Place | undefined = anyOf): Scaler {
+export function createScaler(
+  log: Log,
+  turf: TurfSession = createTurfSession(),
+  pick: (places: readonly Place[]) => Place | undefined = anyOf,
+): Scaler {
   const places = new Set<Place>();
   const workers = new Map<string, { function: string; place: Place; isActive: boolean }>();
-  let profiles: readonly Pick<FunctionProfile, 'name' | 'worker'>[] = [];
+  let profiles: readonly FunctionProfile[] = [];
   let environments: readonly KeyValuePair[] = [];
   /** No other control plane has used it. */
   const id = `${process.pid}${Date.now() % 100_000}`;
   const started = new Map<string, number>();
 
-  const settings = (name: string) => {
-    const profile = profiles.find(item => item.name === name);
-    return profile && { ...WORKER_DEFAULTS, ...profile.worker };
-  };
+  const settingsOf = ({ worker }: FunctionProfile) => ({ ...WORKER_DEFAULTS, ...worker });
   const of = (name: string) => [...workers].filter(([, item]) => item.function === name);
   const count = (name: string, isActive: boolean): number =>
     of(name).filter(([, item]) => item.isActive === isActive).length;
 
   /** @param caller - the data plane whose queue asks for it; it alone hears of a failure. */
-  async function launch(name: string, caller?: Place): Promise<void> {
+  async function launch(profile: FunctionProfile, caller?: Place): Promise<void> {
+    const { name } = profile;
     const fail = async (message: string, isFatal: boolean): Promise<void> => {
       log.warn('worker not started', { function: name, reason: message });
       await caller?.failQueue(name, message, isFatal).catch(() => {});
     };
-    const limit = settings(name)?.replicaCountLimit ?? 0;
+    const limit = settingsOf(profile).replicaCountLimit;
     if (of(name).length >= limit) return fail(`Replica count exceeded limit (${of(name).length} / ${limit})`, false);
     const place = pick([...places]);
     if (place === undefined) return fail(internalError(new Error('No available data plane.')).message, true);
@@ -73,7 +84,8 @@ export function createScaler(log: Log, pick: (places: readonly Place[]) => Place
     workers.set(worker, { function: name, place, isActive: false });
     try {
       await place.register(name, worker);
-      await place.start(name, worker, environments);
+      await turf.run(worker, profile, environments);
+      await place.start(profile, worker, environments);
     } catch (error) {
       workers.delete(worker);
       await fail((error as Error).message, true);
@@ -81,18 +93,31 @@ export function createScaler(log: Log, pick: (places: readonly Place[]) => Place
   }
 
   function reserve(): void {
-    for (const { name, worker: { reservationCount = 0, disposable } = {} } of profiles) {
+    for (const profile of profiles) {
+      const { name, worker: { reservationCount = 0, disposable } = {} } = profile;
       if (disposable === true) continue;
-      for (let missing = reservationCount - of(name).length; missing > 0; missing--) launch(name);
+      for (let missing = reservationCount - of(name).length; missing > 0; missing--) launch(profile);
     }
   }
 
   const timer = setInterval(reserve, TOP_UP_MS).unref();
   return {
     setFunctionProfile(list) {
+      const before = profiles;
       profiles = list;
-      reserve();
+      let hasEnded = false;
+      for (const old of before) {
+        const next = list.find(({ name }) => name === old.name);
+        if (next !== undefined && !needsNewWorkers(old, next)) continue;
+        for (const [worker, { place }] of of(old.name)) {
+          workers.delete(worker);
+          place.stop(old.name, worker).catch(() => {});
+          hasEnded = true;
+        }
+      }
+      return hasEnded;
     },
+    reserve,
     setEnvironments(list) {
       environments = list;
     },
@@ -102,10 +127,12 @@ export function createScaler(log: Log, pick: (places: readonly Place[]) => Place
       for (const [worker, item] of workers) if (item.place === place) workers.delete(worker);
     },
     onQueueing(place, name, queued) {
-      const worker = settings(name);
-      if (worker === undefined) return;
-      const isEnough = queued < count(name, false) * worker.maxActivateRequests;
-      if (worker.disposable === true || !isEnough) launch(name, place);
+      const profile = profiles.find(item => item.name === name);
+      // of one that is gone nobody hears anything: its calls wait to their deadlines
+      if (profile === undefined) return;
+      const { maxActivateRequests, disposable } = settingsOf(profile);
+      const isEnough = queued < count(name, false) * maxActivateRequests;
+      if (disposable === true || !isEnough) launch(profile, place);
     },
     onReport(_, worker, report) {
       const known = workers.get(worker);
@@ -119,6 +146,29 @@ export function createScaler(log: Log, pick: (places: readonly Place[]) => Place
       profiles = [];
     },
   };
+}
+
+/** What makes Noslate replace a function's workers. */
+export function needsNewWorkers(before: FunctionProfile, after: FunctionProfile): boolean {
+  const significant = ({
+    runtime,
+    url,
+    signature,
+    sourceFile,
+    handler,
+    initializer,
+    resourceLimit,
+  }: FunctionProfile) => [
+    runtime,
+    url,
+    signature,
+    sourceFile,
+    handler,
+    initializer,
+    resourceLimit?.cpu,
+    resourceLimit?.memory ?? DEFAULT_MEMORY,
+  ];
+  return JSON.stringify(significant(before)) !== JSON.stringify(significant(after));
 }
 
 function anyOf<T>(items: readonly T[]): T | undefined {

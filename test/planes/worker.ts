@@ -7,7 +7,7 @@ import { createCall } from '../../src/local/call.ts';
 import { type Replica, startReplica } from '../../src/local/replica.ts';
 import type { Log } from '../../src/log.ts';
 import type { FunctionProfile, KeyValuePair } from '../../src/profile.ts';
-import { errorAfterHead, errorBeforeHead, internalError, type NoslateError, sessionClosed } from './errors.ts';
+import { errorAfterHead, errorBeforeHead, type NoslateError, sessionClosed } from './errors.ts';
 import type { RuntimeRequest } from './runtime.ts';
 
 /** A worker of a function that is ready. */
@@ -31,15 +31,6 @@ const WORKER_FILE = join(__dirname.slice(0, __dirname.lastIndexOf('dist-test')),
 /** Nobody tells a worker that the client has gone. */
 const NEVER = new AbortController().signal;
 
-/** What turfd takes in one command, a worker's whole specification, and what of it is not its environment. */
-const TURF_BYTES = 4096;
-const OTHER_BYTES = 1400;
-
-/** Sends turfd what it is to start, which drops the connection of whoever sends more than it takes. @throws {NoslateError} */
-export function commandTurf(environments: readonly KeyValuePair[]): void {
-  if (bytesOf(environments) > TURF_BYTES - OTHER_BYTES) throw internalError(new Error('read ECONNRESET'));
-}
-
 /**
  * Starts a worker in a thread, as turfd and the data plane together do; resolves when it is initialized.
  *
@@ -56,7 +47,6 @@ export async function startWorker(
   const { name: functionName, runtime } = profile;
   const failed = { name: functionName, runtime, requestId: '', deadline: 0 };
   let isClosed = false;
-  commandTurf([...environments, ...(profile.environments ?? [])]);
   const replica = await new Promise<Replica>((resolve, reject) => {
     const started = startReplica(name, { workerFile: WORKER_FILE, profile, environments }, log, {
       onReady() {
@@ -97,11 +87,6 @@ export async function startWorker(
       return replica.end();
     },
   };
-}
-
-/** `KEY=value`, in JSON. */
-function bytesOf(environments: readonly KeyValuePair[]): number {
-  return Buffer.byteLength(JSON.stringify(environments.map(({ key, value }) => `${key}=${value}`)));
 }
 
 /** A response whose body can be destroyed without the function hearing of it, and fails as a data plane's does. */

@@ -5,9 +5,7 @@ import { join, resolve } from 'node:path';
 import { createLog } from '../../../src/log.ts';
 import { startControlPlane } from '../../planes/control-plane.ts';
 import { type Plane as RunningPlane, startDataPlane } from '../../planes/data-plane.ts';
-import { KNOBS, type Knobs } from '../../planes/knobs.ts';
-import type { FunctionProfileMessage } from '../../planes/messages.ts';
-import { commandTurf } from '../../planes/worker.ts';
+import { KNOBS } from '../../planes/knobs.ts';
 import { behave, die, folder, type Manner, mannerOf, whenDue } from './manners.ts';
 import { createPlaneLog } from './plane-log.ts';
 
@@ -15,9 +13,6 @@ import { createPlaneLog } from './plane-log.ts';
 const FIRST_CONNECTION_MS = 10_000;
 
 type Program = 'data_plane' | 'control_plane';
-
-/** Running planes take their time for functions of which one has changed. */
-const REAL: Readonly<Knobs> = { ...KNOBS, replaceMs: 3000 };
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'write'] as const;
 type Sink = Record<(typeof LEVELS)[number], (message: string) => void>;
@@ -104,7 +99,7 @@ export class DataPlane extends Plane {
     const { workdir, id } = this;
     // both planes tell of workers by one logger, each in its way
     say('WORKER', '[none] told of by the data plane');
-    return startDataPlane({ workdir, id, log, knobs: REAL });
+    return startDataPlane({ workdir, id, log, knobs: KNOBS });
   }
 }
 
@@ -120,7 +115,8 @@ export class ControlPlane extends Plane {
 
   protected async start(): Promise<RunningPlane> {
     const { workdir, id } = this;
-    const plane = await startControlPlane({ workdir, id, log, knobs: REAL, startWorker });
+    const paths = { workdir, logs: folder('NOSLATE_LOGDIR'), starter: STARTER };
+    const plane = await startControlPlane({ workdir, id, log, paths, startWorker });
     clearTimeout(this.isLate);
     say('WORKER', 'worker(none) told of by the control plane');
     return plane;
@@ -132,22 +128,24 @@ const behavior = (file: string): Manner => mannerOf(file === 'data_plane.log' ? 
 
 let workers = 0;
 
-/** Runs the starter of nodejs workers as turfd does, and resolves once it is ready. It ends with us at the latest. */
-async function startWorker({ name = '', environments = [] }: FunctionProfileMessage): Promise<void> {
-  commandTurf(environments.map(({ key = '', value = '' }) => ({ key, value })));
+/** The script of nodejs workers: where we were started from is Noslate's folder. */
+const STARTER = resolve('build/starter/noslated_node.js');
+
+/** Runs it as turfd does, and resolves once it is ready, with what ends it. It ends with us at the latest. */
+async function startWorker({ name = '' }: { name?: string }): Promise<() => void> {
   const bin = join(folder('TURF_WORKDIR'), 'runtime/nodejs/bin/node');
   const id = `${name}-${++workers}`;
   const logs = join(folder('NOSLATE_LOGDIR'), 'workers', id);
   mkdirSync(logs, { recursive: true });
   const [stdout, stderr] = ['stdout', 'stderr'].map(file => openSync(join(logs, `${file}.log`), 'a'));
   const env = { PATH: '/bin:/usr/bin', TERM: 'xterm', NOSLATE_WORKER_ID: id };
-  const starter = resolve('build/starter/noslated_node.js');
-  const child = spawn(bin, ['--max-heap-size=102', starter], { env, stdio: ['ignore', stdout, stderr, 'ipc'] });
+  const child = spawn(bin, ['--max-heap-size=102', STARTER], { env, stdio: ['ignore', stdout, stderr, 'ipc'] });
   await new Promise((done, fail) => {
     child.on('message', done);
     child.on('error', fail);
     child.on('exit', code => fail(new Error(`${bin} ended with ${code}`)));
   });
+  return () => child.kill();
 }
 
 /** Writes the configuration that counts, as a plane does: the platform's file, the user's over it, variables over both. */
