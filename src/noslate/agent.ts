@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Agent, Metadata, TriggerResponse } from '../agent.ts';
 import { now } from '../clock.ts';
+import { environmentBytes, MAX_ENVIRONMENT_BYTES } from '../environment.ts';
 import { GatewayError } from '../errors.ts';
 import { GrpcError } from '../grpc/status.ts';
 import type { Connection } from '../h2/connection.ts';
@@ -12,7 +13,7 @@ import * as controlPlane from './control-plane.ts';
 import * as dataPlane from './data-plane.ts';
 import { type Failure, invoke, isTakenBack, toError } from './data-plane.ts';
 import { discover } from './discovery.ts';
-import { isUnsent } from './errors.ts';
+import { isBrokenOff, isUnsent } from './errors.ts';
 import { createPlacement } from './placement.ts';
 import { connectionOf, type Plane } from './plane.ts';
 import { createTelling } from './telling.ts';
@@ -107,7 +108,10 @@ export function createNativeAgent(folder: string, log: Log): Agent {
           if (isRepeatable) continue;
           throw new GatewayError('UNAVAILABLE', `${describeTarget(target)}: its worker came up elsewhere`, error);
         }
-        const isUntouched = failure instanceof GrpcError ? failure.isRefused : isUnsent(failure as Failure);
+        const isUntouched =
+          failure instanceof GrpcError
+            ? failure.isRefused
+            : isUnsent(failure as Failure) || (isBrokenOff(failure as Failure) && isSmall(resolved));
         if (isUntouched && isRepeatable && ++refusals < MAX_ATTEMPTS) continue;
         if (!isTransient(error, target, plane)) throw error;
         if (!isRepeatable || now() + SETTLING_STEP_MS >= deadline) {
@@ -116,6 +120,14 @@ export function createNativeAgent(folder: string, log: Log): Agent {
         await (isUntold() ? until(told, deadline, () => LATE, signal) : pause(SETTLING_STEP_MS));
       }
     }
+  }
+
+  /** True for a function whose workers turfd takes. */
+  function isSmall({ type, name }: Target): boolean {
+    const item = telling.profile.functions.find(({ name: other }) => other === name);
+    return (
+      type === 'function' && item !== undefined && environmentBytes(telling.profile, item) <= MAX_ENVIRONMENT_BYTES
+    );
   }
 
   /** True for a plane that does not know what it will be told in a moment. */

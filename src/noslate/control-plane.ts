@@ -28,9 +28,9 @@ const CHECK_HEALTH = method('checkHealth');
 const EMPTY = frameMessage(Buffer.of());
 
 /**
- * Makes these the functions of the planes, in place of all earlier ones, unless they are so already: to set
- * what is set costs running planes seconds. Resolves when the data planes know them; workers may still be
- * starting. True when they were set.
+ * Makes these the functions of the planes, in place of all earlier ones, unless they are so already. Resolves when
+ * the data planes know them: seconds later, if workers must go for it. Others may still be starting. True when they
+ * were set.
  *
  * @throws {GrpcError} rejected.
  */

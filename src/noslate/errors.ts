@@ -87,6 +87,9 @@ const UNKNOWN_FUNCTION = /^No function named /;
 const UNSENT =
   /^(worker has not connected yet|client not connected yet|Noslated request failed: CanonicalCode::CONNECTION_RESET request kind\(Trigger\), session not connected)$/;
 
+/** turfd is told of one worker more than it takes: all that it is told of just then fails. */
+const BROKEN_OFF = /^Internal error: Error: (read ECONNRESET|write EPIPE)/;
+
 type Row = readonly [pattern: RegExp, code: PlaneCode, words?: string];
 
 /** Messages that settle it. The first that matches counts. A control plane begins with `Internal error: ` what else keeps a worker from its start. */
@@ -99,9 +102,14 @@ const MESSAGES: readonly Row[] = [
   [/^Internal error: .*initialization timeout/s, 'INITIALIZER_TIMEOUT'],
   [/^Internal error: Error: No available data plane/, 'UNAVAILABLE'],
   [
-    /^Internal error: Error: (read ECONNRESET|write EPIPE)/,
+    BROKEN_OFF,
     'INITIALIZER_FAILED',
     `: its worker could not be started, turfd broke off: expected an environment of at most ${MAX_ENVIRONMENT_BYTES} bytes`,
+  ],
+  [
+    /^Internal error: RangeError \[ERR_OUT_OF_RANGE\]/,
+    'INITIALIZER_FAILED',
+    `: its worker could not be started, turfd cannot be told of it: expected an environment of at most ${MAX_ENVIRONMENT_BYTES} bytes`,
   ],
   [
     /^Internal error: TurfError: .*code\(-2\)/,
@@ -156,6 +164,11 @@ export function unknownFunction({ code, message = '', operation }: NoslateError)
 /** Tells that a data plane has had no worker for a call that it took out of its queue: it can be made again. */
 export function isUnsent({ message = '' }: Pick<NoslateError, 'message'>): boolean {
   return UNSENT.test(message);
+}
+
+/** Tells that turfd broke off before it had started a worker for a call. If another worker was to blame, it can be made again. */
+export function isBrokenOff({ message = '' }: Pick<NoslateError, 'message'>): boolean {
+  return BROKEN_OFF.test(message);
 }
 
 function meaningOf({

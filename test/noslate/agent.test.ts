@@ -716,6 +716,29 @@ failing(
   },
 );
 
+failing(
+  'should make calls again whose worker turfd did not start for another of which it is told too much',
+  async () => {
+    const names = Array.from({ length: 30 }, (_, i) => `small-${i}`);
+    const functions = Object.fromEntries(['large', ...names].map(name => [name, TELL]));
+    const environments = [{ key: 'LONG', value: 'x'.repeat(3400) }];
+    await withProfile(
+      functions,
+      async ({ text, planes }) => {
+        const isBroken = (): boolean =>
+          planes.lines().some(line => line.message === 'worker not started' && line['function'] !== 'large');
+        for (const name of names) {
+          const [large, small] = await Promise.all([codeOf(text('large')), text(name)]);
+          assert.equal([large, small], ['INITIALIZER_FAILED', `${name}  /`]);
+          if (isBroken()) return;
+        }
+        assert.unreachable('none was broken off');
+      },
+      { large: { environments } },
+    );
+  },
+);
+
 failing('should make calls again that waited for a worker which has gone', async () => {
   const source = `exports.handler = async (ctx, req, res) => {
     console.log('ran ' + req.url);

@@ -65,6 +65,12 @@ const CASES: readonly (readonly [title: string, error: NoslateError, code: Code,
     502,
   ],
   [
+    'a worker whose specification has no length for turfd',
+    raised('Internal error: RangeError [ERR_OUT_OF_RANGE]: The value of "value" is out of range. It must be >= 0'),
+    'INITIALIZER_FAILED',
+    502,
+  ],
+  [
     'a runtime without a program',
     raised('Internal error: TurfError: Turf response with non-zero code(-2)\n    at x (/srv/y.js:1:1)'),
     'INITIALIZER_FAILED',
