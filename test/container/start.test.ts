@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -109,6 +109,12 @@ test('should write what Noslate needs, and let the operator win', async () => {
       if (env['SERVER_DATA_PLANES'] === '2') {
         await container.line('dp-1 up', ({ message, plane: name }) => message === 'plane up' && name === 'dp-1');
         await container.find('data_plane-1');
+        // the one of them that has no worker is not asked, or is left
+        const replies = await Promise.all(Array.from({ length: 8 }, () => ask(container.port)));
+        assert.equal(
+          replies.map(({ status }) => status),
+          Array.from({ length: 8 }, () => 200),
+        );
       }
     }),
   );
@@ -197,14 +203,36 @@ test('should have a changed function answer, as long as that takes running plane
     assert.is(String((await ask(container.port, { path: '/' })).body), 'hello');
   }));
 
-test('should tell FC which worker turfd cannot be told of', () => {
-  const environments = [{ key: 'LONG', value: 'x'.repeat(3000) }];
+test('should answer by other code while the planes still take it over', async () => {
+  const gives = (status: number) =>
+    `exports.handler = async (ctx, req, res) => { res.writeHead(${status}); res.end(); };`;
+  const code = project({ hello: gives(200) });
+  write(join(code, 'other/index.js'), gives(201));
+  const file = join(code, 'noslate.json');
+  await withContainer({ env: { SERVER_CONFIG: file } }, async container => {
+    await container.up();
+    assert.is((await ask(container.port)).status, 200);
+    write(file, readFileSync(file, 'utf8').replace('./hello', './other'));
+    await container.signal('SIGHUP');
+    await eventually('the other code', async () => (await ask(container.port)).status === 201);
+    const sets = () => container.lines().flatMap(({ message }, i) => (message === 'function profiles set' ? [i] : []));
+    await eventually('the planes to have it', async () => sets().length === 2);
+    // not before the old worker has had its time to end
+    const first = container.lines().findIndex(({ status }) => status === 201);
+    assert.ok(first > 0 && first < (sets()[1] ?? 0));
+  });
+});
+
+test('should not start a worker of which turfd is told too much, nor wait for it', () => {
+  const environments = [{ key: 'LONG', value: 'x'.repeat(3400) }];
   return withContainer({ profile: { environments, worker: { reservationCount: 1 } } }, async container => {
     await container.up();
-    const headers = { 'x-fc-control-path': '/initialize', 'x-fc-initialization-timeout': '2' };
-    const { status, body } = await ask(container.port, { method: 'POST', headers });
-    assert.is(status, 404);
-    assert.match(String(body), /its environment has 30\d\d bytes, expected at most 2500/);
+    const { status, body } = await ask(container.port);
+    assert.is(status, 502);
+    assert.match(String(body), 'its worker could not be started, turfd broke off: expected an environment of at most');
+    const log = join(container.workdir, 'logs/control_plane_out.log');
+    await eventually('the reserved one to fail', async () => readFileSync(log, 'utf8').includes('read ECONNRESET'));
+    assert.not(existsSync(join(container.workdir, 'logs/workers')));
   });
 });
 

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { ask, eventually, NOT_LINUX, open, suite } from '../helpers.ts';
 import { ARRANGEMENTS, type Container, processes, together, withContainer } from './container.ts';
@@ -73,6 +73,16 @@ for (const [planes, names] of ARRANGEMENTS) {
       }),
     );
   });
+
+  test(`should bring the last words of planes from their logs of the day, ${how}`, () =>
+    withContainer({ planes, standIns: { data_plane: { midnightMs: 1500 } } }, async container => {
+      await container.up();
+      await eventually('the next day', async () => hasLogged(container));
+      assert.ok(lstatSync(`${container.workdir}/logs/data_plane.log`).isSymbolicLink());
+      process.kill((await container.find(first)).pid, 'SIGKILL');
+      assert.is(await container.end(), 137);
+      assert.match(container.output(), new RegExp(`^\\[${first}\\] INFO \\d+ \\[DATA PLANE\\] good morning$`, 'm'));
+    }));
 
   test(`should finish what is in flight on SIGTERM and on SIGINT, ${how}`, () =>
     together(2, ['SIGTERM', 'SIGINT'] as const, signal =>
@@ -152,6 +162,12 @@ function zombiesOf(parent: number): number {
       return false;
     }
   }).length;
+}
+
+/** Whether the data plane has written to the log of its second day. */
+function hasLogged({ workdir }: Container): boolean {
+  const file = `${workdir}/logs/data_plane.log`;
+  return existsSync(file) && readFileSync(file, 'utf8').includes('good morning');
 }
 
 function logOf({ workdir }: Container, name: string): string {
