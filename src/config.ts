@@ -125,6 +125,12 @@ const VARIABLES = {
     otherwise: 'json; pretty for the local agent on a terminal',
     meaning: 'form of the log: json, pretty or off',
   },
+  summary: {
+    env: ['SERVER_SUMMARY_S'],
+    ...whole(0, MAX_SECONDS),
+    default: 0,
+    meaning: 'seconds between summary lines of the log, besides those at /pre-freeze and at the end; 0 is none',
+  },
   fcLog: {
     env: ['SERVER_FC_LOG'],
     ...oneOf('on', 'off'),

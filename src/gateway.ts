@@ -8,6 +8,7 @@ import type { Profile } from './profile.ts';
 import type { Queue } from './queue.ts';
 import type { Reasons } from './ready.ts';
 import type { Cancellation } from './signal.ts';
+import type { Summary } from './summary.ts';
 import type { Table } from './table.ts';
 import type { Target } from './target.ts';
 
@@ -30,6 +31,8 @@ export interface Gateway {
   profile: Profile;
   /** Readings of the profile after the first, and whether the last one gave one that counts. */
   readonly reloads: { total: number; succeeded: boolean };
+  /** What the log says of many invocations at once. */
+  readonly summary: Summary;
   /** What is counted for the admin port; undefined without one. */
   metrics: Metrics | undefined;
   /** The instance has let an invocation in: the next is no cold start. */

@@ -28,7 +28,8 @@ export const hooks: Readonly<Record<'initialize' | 'pre-freeze' | 'pre-stop', Ho
   },
 
   /** What is held in memory may never be written: the instance can be stopped without another thaw. */
-  async 'pre-freeze'({ log }) {
+  async 'pre-freeze'({ log, summary }) {
+    summary.write('pre-freeze');
     log.flush();
   },
 

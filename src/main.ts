@@ -96,6 +96,7 @@ async function main(): Promise<void> {
     gateway.drain().then(exit);
   }
   function exit(): void {
+    gateway.summary.write('stop');
     log.flush();
     // a client that would send its next request here must see the end before it does
     server.close();

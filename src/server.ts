@@ -22,6 +22,7 @@ import { createReadiness, describeReadiness } from './ready.ts';
 import { cutOff, respondError } from './respond.ts';
 import { authorityOf, createRouter, kindOf, pathOf, urlOf } from './router.ts';
 import { Cancellation } from './signal.ts';
+import { createSummary } from './summary.ts';
 import { Table } from './table.ts';
 
 const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
@@ -75,6 +76,7 @@ export function createGateway(config: Config, log: Log, profile: Profile, stop: 
     router: createRouter(profile, config.agent === 'local'),
     profile,
     reloads: { total: 0, succeeded: true },
+    summary: createSummary(log, config.summary),
     metrics: undefined,
     hasInvoked: false,
     draining: false,
@@ -211,6 +213,8 @@ function end(gateway: Gateway, exchange: Exchange): void {
     const suffix = outcome === 'ok' && res.statusCode < 400 ? '' : ', Error: Unhandled function error';
     gateway.log.line(`FC ${MARKER[kind]} End RequestId: ${requestId}${suffix}`);
   }
+  const totalMs = now() - exchange.startedAt;
+  if (kind === 'event' || kind === 'http') gateway.summary.end(exchange, outcome, totalMs);
   gateway.log.access({
     requestId,
     kind,
@@ -221,7 +225,7 @@ function end(gateway: Gateway, exchange: Exchange): void {
     bytesIn: exchange.bytesIn,
     bytesOut: exchange.bytesOut,
     firstByteMs: exchange.firstByteMs === undefined ? undefined : round(exchange.firstByteMs),
-    totalMs: round(now() - exchange.startedAt),
+    totalMs: round(totalMs),
     queuedMs: exchange.queuedMs === undefined ? undefined : round(exchange.queuedMs),
     coldStart: exchange.isCold || undefined,
     outcome,
