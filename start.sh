@@ -353,7 +353,8 @@ launch_plane() {
   if [[ $SERVER_WARM == make || ($SERVER_WARM == 1 && -f $pack) ]]; then
     # ours does what the other is told to
     [[ $program == planes.js ]] || options=(-r "$SERVER_PATH/warm/preload.js")
-    NOSLATE_FC_WARM=${SERVER_WARM/1/use}:$pack launch "$1" "$plane_node" "${options[@]}" "$2"
+    # no collecting of garbage while it starts
+    NOSLATE_FC_WARM=${SERVER_WARM/1/use}:$pack launch "$1" "$plane_node" "${options[@]}" --min-semi-space-size=8 "$2"
   else
     launch "$1" "$plane_node" "$2"
   fi

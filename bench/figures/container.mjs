@@ -175,7 +175,7 @@ function launch(cpus, command, env) {
 const PROCESSES = [
   ['start.sh', /\/start\.sh/],
   ['server', /\/server\.js/],
-  ['turfd', /turf\0-D/],
+  ['turfd', /turf(?:\.js)?\0-D/],
   ['both planes', /\/planes\.js/],
   ['data plane', /\/data_plane/],
   ['control plane', /\/control_plane/],
@@ -299,7 +299,7 @@ async function startPlane(path, cpus, isWarm) {
   for (const name of ['noslated/socks', 'logs', 'turf']) mkdirSync(join(workdir, name), { recursive: true });
   const pack = join(code, 'warm/planes.pack');
   // as start.sh does
-  const preload = isWarm ? ['-r', join(code, 'warm/preload.js')] : [];
+  const preload = isWarm ? ['-r', join(code, 'warm/preload.js'), '--min-semi-space-size=8'] : [];
   const env = environment(path, workdir, isWarm ? { NOSLATE_FC_WARM: `use:${pack}` } : {});
   const plane = launch(cpus, [join(path, 'bin/node'), ...preload, join(path, 'bin/data_plane')], env);
   (await accepted(join(workdir, 'noslated/socks/dp-0.sock'))).destroy();
