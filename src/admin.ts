@@ -18,6 +18,12 @@ interface Answer {
   readonly body: string;
 }
 
+const answerJson = (status: number, value: unknown, space?: number): Answer => ({
+  status,
+  type: JSON_TYPE,
+  body: `${JSON.stringify(value, null, space)}\n`,
+});
+
 /**
  * Opens the admin port: `/health`, `/ready`, `/metrics`, `/config`. A port that cannot be had is told, and is no reason to
  * serve no calls.
@@ -27,15 +33,11 @@ export function openAdmin(gateway: Gateway): void {
 
   async function answer(req: IncomingMessage): Promise<Answer> {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
-      return { status: 405, type: JSON_TYPE, body: `${JSON.stringify({ error: 'expected GET or HEAD' })}\n` };
+      return answerJson(405, { error: 'expected GET or HEAD' });
     }
     switch (pathOf(req.url ?? '')) {
       case '/health':
-        return {
-          status: 200,
-          type: JSON_TYPE,
-          body: `${JSON.stringify({ pid: process.pid, uptime: process.uptime() })}\n`,
-        };
+        return answerJson(200, { pid: process.pid, uptime: process.uptime() });
       case '/ready':
         return { ...describeReadiness(await gateway.readiness()), type: JSON_TYPE };
       case '/metrics': {
@@ -43,13 +45,9 @@ export function openAdmin(gateway: Gateway): void {
         return { status: 200, type: isOpen ? OPEN_TYPE : TEXT_TYPE, body: gateway.metrics?.text(isOpen) ?? '' };
       }
       case '/config':
-        return { status: 200, type: JSON_TYPE, body: `${JSON.stringify(effective(gateway), null, 2)}\n` };
+        return answerJson(200, effective(gateway), 2);
       default:
-        return {
-          status: 404,
-          type: JSON_TYPE,
-          body: `${JSON.stringify({ error: 'expected /health, /ready, /metrics, /config' })}\n`,
-        };
+        return answerJson(404, { error: 'expected /health, /ready, /metrics, /config' });
     }
   }
 
@@ -79,12 +77,22 @@ export function openAdmin(gateway: Gateway): void {
   server.unref();
 }
 
+/** A URL without what opens it: a user, or the signature in a query. */
+function masked(url: string): string {
+  const { protocol, username, host, pathname, search } = new URL(url);
+  return `${protocol}//${username === '' ? '' : '***@'}${host}${pathname}${search === '' ? '' : '?***'}`;
+}
+
 /** What counts, without what may be secret: of environments the names alone. */
 function effective({ config, profile }: Gateway): object {
   const names = (list: readonly { readonly key: string }[] = []): string[] => list.map(({ key }) => key);
   return {
     settings: settingsOf(config),
-    functions: profile.functions.map(item => ({ ...item, environments: names(item.environments) })),
+    functions: profile.functions.map(item => ({
+      ...item,
+      url: masked(item.url),
+      environments: names(item.environments),
+    })),
     services: profile.services,
     routes: profile.routes,
     dispatchHeader: profile.dispatchHeader,

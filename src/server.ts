@@ -134,12 +134,12 @@ function begin(
   } else if (kind === 'http' || kind === 'event') {
     invoke(gateway, exchange).catch(error => respondError(gateway, exchange, error));
   } else if (kind === 'health') {
-    respondEmpty(gateway, exchange, gateway.draining ? 503 : 200);
+    respondShort(gateway, exchange, gateway.draining ? 503 : 200);
   } else if (kind === 'ready') {
     respondReady(gateway, exchange);
   } else {
     hooks[kind](gateway, exchange).then(
-      () => respondEmpty(gateway, exchange, 200),
+      () => respondShort(gateway, exchange, 200),
       error => respondError(gateway, exchange, error),
     );
   }
@@ -232,30 +232,21 @@ function end(gateway: Gateway, exchange: Exchange): void {
   });
 }
 
-function respondEmpty(gateway: Gateway, exchange: Exchange, status: number): void {
-  const headers = ['content-length', '0'];
+/** Answers with JSON, or with nothing. */
+function respondShort(gateway: Gateway, exchange: Exchange, status: number, json: string = ''): void {
+  const { req, res } = exchange;
+  const headers = ['content-length', String(Buffer.byteLength(json))];
+  if (json !== '') headers.push('content-type', 'application/json; charset=utf-8');
   if (gateway.draining || exchange.isLast) headers.push('connection', 'close');
   exchange.firstByteMs = now() - exchange.startedAt;
-  exchange.res.writeHead(status, headers);
-  exchange.res.end();
+  res.writeHead(status, headers);
+  res.end(req.method === 'HEAD' ? undefined : json);
 }
 
-/** Says whether calls would be answered now. @throws nothing: an agent that fails to say is not ready. */
+/** Says whether calls would be answered now. An agent that fails to say is not ready. */
 async function respondReady(gateway: Gateway, exchange: Exchange): Promise<void> {
-  const { req, res, startedAt } = exchange;
-  const reasons = await gateway.readiness().catch(error => [String(error)]);
-  if (res.destroyed) return;
-  const { status, body } = describeReadiness(reasons);
-  const headers = [
-    'content-type',
-    'application/json; charset=utf-8',
-    'content-length',
-    String(Buffer.byteLength(body)),
-  ];
-  if (gateway.draining || exchange.isLast) headers.push('connection', 'close');
-  exchange.firstByteMs = now() - startedAt;
-  res.writeHead(status, headers);
-  res.end(req.method === 'HEAD' ? undefined : body);
+  const { status, body } = describeReadiness(await gateway.readiness().catch(error => [String(error)]));
+  if (!exchange.res.destroyed) respondShort(gateway, exchange, status, body);
 }
 
 /** Writes the answer to bytes that are no request. */

@@ -26,6 +26,8 @@ import { untilWarm } from './warm.ts';
 const ASK_TIMEOUT_MS = 2000;
 /** The same for who must answer within a second himself, ms. */
 const FAULT_TIMEOUT_MS = 500;
+/** Who asks while the planes are first told waits so long for it: FC ends an instance whose first check fails. ms. */
+const FIRST_FAULT_MS = 400;
 /** Before a plane is asked again, ms. */
 const AGAIN_MS = 1000;
 
@@ -176,10 +178,12 @@ export function createNativeAgent(folder: string, log: Log): Agent {
     },
 
     async faults() {
-      const faults: string[] = [];
+      if (isUntold()) await until(told, now() + FIRST_FAULT_MS, () => LATE).catch(() => {});
+      const faults = telling.refusals();
       if (!planes.isAnyUp('dp')) faults.push('no data plane is up');
       if (!planes.isAnyUp('cp')) faults.push('no control plane is up');
-      const cp = told();
+      // one that is being told another profile goes by the one before
+      const cp = planes.cp.find(plane => plane.isUp && telling.hasAny(plane));
       if (planes.isAnyUp('cp') && cp === undefined) faults.push('the control plane has not taken the profile');
       const ill = [...planes.dp, ...planes.cp].filter(({ isUp }) => isUp).map(illness);
       const missing = cp === undefined ? [] : noWorkers(telling.profile, cp);

@@ -18,6 +18,8 @@ interface Told {
   environments: number;
   /** It may hold environments of ours. */
   hasEnvironments: boolean;
+  /** What it has not taken when it was told last, if there was such. */
+  refusal: string | undefined;
   /** The `upSince` for which it is being told, if it is. */
   tellingSince: number | undefined;
 }
@@ -31,6 +33,10 @@ export interface Telling {
   start(plane: Plane): void;
   /** True for a plane that has taken the latest profile. */
   hasTaken(plane: Plane): boolean;
+  /** True for a plane that has taken this profile, or one before: calls go by that while it is told another. */
+  hasAny(plane: Plane): boolean;
+  /** What planes have not taken, a line for each. */
+  refusals(): string[];
   /** A control plane that has taken the latest profile. */
   told(): Plane | undefined;
   /** True until a control plane has taken a profile for the first time. */
@@ -56,6 +62,7 @@ export function createTelling(planes: () => readonly Plane[], log: Log, onTaken:
     if (state === undefined || state.tellingSince === upSince) return;
     state.tellingSince = upSince;
     const isSame = (): boolean => plane.isUp && plane.upSince === upSince;
+    let refusal: string | undefined;
     /** True when it was taken, and by the process that was meant. */
     const isTaken = async (complaint: string, taking: Promise<void>): Promise<boolean> => {
       try {
@@ -63,11 +70,13 @@ export function createTelling(planes: () => readonly Plane[], log: Log, onTaken:
         return isSame();
       } catch (error) {
         if (isSame()) log.error(complaint, { plane: plane.name, error });
+        refusal = complaint;
         return false;
       }
     };
     while (isSame() && (state.version !== version || state.environments !== version)) {
       const telling = version;
+      refusal = undefined;
       // first, so that workers which the functions start have them; but these do not wait for ever
       if (state.environments !== telling) {
         const taking = kind === 'cp' ? tellEnvironments(plane, state) : Promise.resolve();
@@ -81,6 +90,7 @@ export function createTelling(planes: () => readonly Plane[], log: Log, onTaken:
           onTaken();
         }
       }
+      state.refusal = refusal;
       if (isSame() && (state.version !== telling || state.environments !== telling)) await pause(AGAIN_MS);
     }
     if (isSame()) state.tellingSince = undefined;
@@ -119,10 +129,22 @@ export function createTelling(planes: () => readonly Plane[], log: Log, onTaken:
     },
     start(plane) {
       // another process, for all we know: it has heard nothing, whatever is still being said to the last one
-      told.set(plane, { version: 0, environments: 0, hasEnvironments: false, tellingSince: undefined });
+      told.set(plane, {
+        version: 0,
+        environments: 0,
+        hasEnvironments: false,
+        refusal: undefined,
+        tellingSince: undefined,
+      });
       tell(plane);
     },
     hasTaken,
+    hasAny: plane => (told.get(plane)?.version ?? 0) > 0,
+    refusals: () =>
+      planes().flatMap(plane => {
+        const refusal = plane.isUp ? told.get(plane)?.refusal : undefined;
+        return refusal === undefined ? [] : [`${plane.name}: ${refusal}`];
+      }),
     told: () => planes().find(plane => plane.kind === 'cp' && plane.isUp && hasTaken(plane)),
     isUntold: () => version > 0 && !wasTold,
   };

@@ -148,27 +148,16 @@ export function createScaler(
   };
 }
 
+const SIGNIFICANT = ['runtime', 'url', 'signature', 'sourceFile', 'handler', 'initializer'] as const;
+
 /** What makes Noslate replace a function's workers. */
 export function needsNewWorkers(before: FunctionProfile, after: FunctionProfile): boolean {
-  const significant = ({
-    runtime,
-    url,
-    signature,
-    sourceFile,
-    handler,
-    initializer,
-    resourceLimit,
-  }: FunctionProfile) => [
-    runtime,
-    url,
-    signature,
-    sourceFile,
-    handler,
-    initializer,
-    resourceLimit?.cpu,
-    resourceLimit?.memory ?? DEFAULT_MEMORY,
-  ];
-  return JSON.stringify(significant(before)) !== JSON.stringify(significant(after));
+  const [old, next] = [before.resourceLimit, after.resourceLimit];
+  return (
+    SIGNIFICANT.some(key => before[key] !== after[key]) ||
+    old?.cpu !== next?.cpu ||
+    (old?.memory ?? DEFAULT_MEMORY) !== (next?.memory ?? DEFAULT_MEMORY)
+  );
 }
 
 function anyOf<T>(items: readonly T[]): T | undefined {
