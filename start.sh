@@ -46,8 +46,6 @@ readonly POOL_MB=2048
 declare -A pids=()
 # pid of what copies logs to stdout
 follower=''
-# where nothing ever comes, to wait for it
-nothing=''
 # non-empty once we were told to end, and once the server was
 stopping=''
 told=''
@@ -256,7 +254,7 @@ write_config() {
 launch() {
   local name=$1
   shift
-  "$@" </dev/null >"$NOSLATE_LOGDIR/${name}_out.log" 2>&1 &
+  "$@" </dev/null >"$NOSLATE_LOGDIR/${name}_out.log" 2>&1 9>&- &
   pids[$name]=$!
 }
 
@@ -340,8 +338,8 @@ await_that() {
   until "$@"; do
     if is_over; then return 0; fi
     ((SECONDS <= last)) || return 1
-    # a process that sleeps would take its time from those that are waited for
-    if [[ -n $nothing ]]; then read -rt 0.01 -u "$nothing" || :; else { sleep 0.01; } 2>/dev/null; fi
+    # nothing comes there; a process that sleeps would take its time from those that are waited for
+    { read -rt 0.01 -u 9 || (($? > 128)) || sleep 0.01; } 2>/dev/null
   done
 }
 
@@ -459,7 +457,7 @@ main() {
   pids[server]=$!
   # what the role may do is the server's to hand on, to the functions that have asked for it
   unset ALIBABA_CLOUD_{ACCESS_KEY_ID,ACCESS_KEY_SECRET,SECURITY_TOKEN} accessKey{ID,Secret} securityToken
-  [[ ! -d /dev/fd ]] || exec {nothing}<> <(:)
+  [[ ! -d /dev/fd ]] || exec 9<> <(:)
   await_port
   if start_noslate; then
     until is_over; do
