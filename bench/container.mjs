@@ -2,7 +2,7 @@
 //
 //   npm run bench:container [-- --rounds 9 --cpus 2,1,0.5,0.25]
 import { parseArgs } from 'node:util';
-import { canLimit, container, growthOfImage, isStandIn, kind, layOut, settledMemory } from './figures/container.mjs';
+import { canLimit, growthOfImage, isStandIn, kind, layOut, measure, settledMemory } from './figures/container.mjs';
 import { ratio, showTables } from './report.mjs';
 
 /** Shares of what it takes as shipped, at so many vCPU; `open` of what the server takes alone; `megabytes` with stand-ins. */
@@ -21,7 +21,7 @@ function verdict(what, value, bound) {
 
 if (!canLimit()) throw new Error('the bounds are those of shares of a vCPU: no limit can be set');
 const path = layOut();
-const { tables } = await container({ rounds, cpus }, undefined, path);
+const tables = await measure({ rounds, shares: cpus }, path);
 const find = id => tables.find(table => table.id === `container-${id}`)?.samples;
 console.log(showTables(tables));
 

@@ -244,7 +244,7 @@ async function startContainer(path, cpus, isWarm, settled = 0) {
   return { open: opened, initialized, replied, used, memory };
 }
 
-/** Starts a container, and asks it as FC does until it has answered a call. `follow` may look on. */
+/** Starts a container, and asks it as FC does until it has answered a call. `look` may look on: it gives what is told who is ready. */
 async function untilReply(path, cpus, isWarm, look) {
   const port = await freePort();
   const workdir = mkdtempSync(join(folder, 'work-'));
@@ -285,7 +285,7 @@ async function traceContainer(path, cpus, isWarm) {
 }
 
 /** The start of the middle first reply of several, as shipped and warmed, for a picture. */
-export async function timelines(path, rounds, cpus) {
+async function timelines(path, rounds, cpus) {
   const taken = { shipped: [], warmed: [] };
   for (let i = 0; i < rounds; i++)
     for (const name of Object.keys(taken)) taken[name].push(await traceContainer(path, cpus, name === 'warmed'));
@@ -345,22 +345,29 @@ export async function settledMemory(path, cpus) {
   return { seconds: SETTLED_MS / 1000, shipped: shipped.memory, warmed: warmed.memory };
 }
 
+/** Tables, and a picture at the last share. @see measure */
+export async function container({ rounds, cpus }) {
+  const path = layOut();
+  const shares = canLimit() ? cpus : [undefined];
+  const tables = await measure({ rounds, shares }, path);
+  const share = shares.at(-1);
+  const title = `A start, process by process, ${share === undefined ? 'no limit' : `${share} vCPU`}`;
+  const timeline = { id: 'container-timeline', title, starts: await timelines(path, rounds, share) };
+  return { tables, curves: [], timelines: [timeline] };
+}
+
 /**
- * Starts containers at each share of the CPUs, or without limit where none can be set.
+ * Starts containers at each share of the CPUs.
  *
- * @param cpus - shares in vCPUs, the largest first.
+ * @param shares - in vCPUs, the largest first; undefined is no limit.
  * @param path - what `layOut` gave.
  */
-export async function container({ rounds, cpus }, _planes, path = layOut()) {
-  const shares = canLimit() ? cpus : [undefined];
+export async function measure({ rounds, shares }, path) {
   say(`container: CPU of a data plane alone, ${rounds} rounds, ${kind}`);
   const tables = [await planes(path, rounds, shares[0])];
   for (const share of shares) {
     say(`container: start.sh → first reply, ${rounds} rounds, ${share ?? 'all'} vCPU`);
     tables.push(...(await starts(path, rounds, share)));
   }
-  const share = shares.at(-1);
-  const title = `A start, process by process, ${share === undefined ? 'no limit' : `${share} vCPU`}`;
-  const timeline = { id: 'container-timeline', title, starts: await timelines(path, rounds, share) };
-  return { tables, curves: [], timelines: [timeline] };
+  return tables;
 }
