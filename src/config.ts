@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { MAX_SECONDS } from './headers.ts';
 import type { LogMode } from './log.ts';
-import { meant, nearest } from './nearest.ts';
+import { nearest } from './nearest.ts';
 import { show } from './schema.ts';
 
 /** What a setting may be. */
@@ -17,6 +17,8 @@ interface Variable<T> extends Allowed<T> {
   /** Environment variables in the order they are looked at. A `SERVER_*` one is a flag too. */
   env: readonly [string, ...string[]];
   default: T | undefined;
+  /** The default where clients reach the server themselves, if it is another. */
+  exposed?: T;
   /** The default in words, where it depends on the surroundings. */
   otherwise?: string;
   meaning: string;
@@ -38,6 +40,11 @@ const oneOf = <const T extends string>(...values: T[]): Allowed<T> => ({
   parse: value => values.find(item => item === value),
   expects: values.join(', '),
 });
+
+const toggle: Allowed<'on' | 'off'> = {
+  parse: value => (value === 'on' || value === '1' ? 'on' : value === 'off' || value === '0' ? 'off' : undefined),
+  expects: 'on or 1, off or 0',
+};
 
 const VARIABLES = {
   port: {
@@ -137,6 +144,84 @@ const VARIABLES = {
     default: 'off',
     meaning: "on: FC 2.0's marker lines around each request",
   },
+  exposed: {
+    env: ['SERVER_EXPOSED'],
+    ...toggle,
+    default: 'off',
+    meaning:
+      'on where clients reach the server themselves, and not by FC: sets the limits below, each of which can be set',
+  },
+  hooks: {
+    env: ['SERVER_HOOKS'],
+    ...oneOf('path', 'control-path', 'off'),
+    default: 'path',
+    exposed: 'off',
+    meaning: "what asks for FC's hooks: the path, x-fc-control-path alone, or nothing",
+  },
+  headTimeout: {
+    env: ['SERVER_HEAD_TIMEOUT'],
+    ...whole(0, MAX_SECONDS),
+    default: 0,
+    exposed: 10,
+    meaning: "seconds that a request's head may take, 408 above; 0 is no limit",
+  },
+  bodyTimeout: {
+    env: ['SERVER_BODY_TIMEOUT'],
+    ...whole(0, MAX_SECONDS),
+    default: 0,
+    exposed: 20,
+    meaning: 'seconds that the next 64 KiB of a request body may take, or the rest of it, 408 above; 0 is no limit',
+  },
+  answerTimeout: {
+    env: ['SERVER_ANSWER_TIMEOUT'],
+    ...whole(0, MAX_SECONDS),
+    default: 0,
+    exposed: 20,
+    meaning: 'seconds in which a client must take the next 64 KiB of an answer, or the rest of it; 0 is no limit',
+  },
+  idleTimeout: {
+    env: ['SERVER_IDLE_TIMEOUT'],
+    ...whole(0, MAX_SECONDS),
+    default: 0,
+    exposed: 60,
+    meaning: 'seconds that a connection may stand without a request; 0 is no limit',
+  },
+  maxConnections: {
+    env: ['SERVER_MAX_CONNECTIONS'],
+    ...whole(0, Number.MAX_SAFE_INTEGER),
+    default: 0,
+    exposed: 4096,
+    meaning: 'connections at a time; 0 is no limit',
+  },
+  maxAddressConnections: {
+    env: ['SERVER_MAX_ADDRESS_CONNECTIONS'],
+    ...whole(0, Number.MAX_SAFE_INTEGER),
+    default: 0,
+    exposed: 64,
+    meaning: 'connections at a time of one IPv4 address or IPv6 network (/64); 0 is no limit',
+  },
+  maxHeaders: {
+    env: ['SERVER_MAX_HEADERS'],
+    ...whole(0, Number.MAX_SAFE_INTEGER),
+    default: 0,
+    exposed: 100,
+    meaning: 'header lines of a request, 431 above; 0 is no limit',
+  },
+  // 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight
+  maxHeaderBytes: {
+    env: ['SERVER_MAX_HEADER_BYTES'],
+    ...whole(1024, 1024 * 1024),
+    default: 65_536,
+    exposed: 16_384,
+    meaning: "bytes of a request's head, 431 above",
+  },
+  maxUrl: {
+    env: ['SERVER_MAX_URL'],
+    ...whole(0, Number.MAX_SAFE_INTEGER),
+    default: 0,
+    exposed: 8192,
+    meaning: "bytes of a request's target, 414 above; 0 is no limit",
+  },
   noslatePath: { env: ['NOSLATE_PATH'], ...text, default: undefined, meaning: "Noslate's folder" },
   noslatedWorkdir: {
     env: ['NOSLATED_WORKDIR'],
@@ -194,17 +279,24 @@ export function readConfig(
   const problems: string[] = [];
   const { action, flags } = readFlags(args, problems);
 
-  const entries = Object.entries(VARIABLES).map(([key, variable]: [string, Variable<unknown>]) => {
+  const read = (variable: Variable<unknown>, otherwise: unknown): unknown => {
     const name = flagOf(variable);
     const source = flags.has(name) ? name : variable.env.find(item => (env[item] ?? '') !== '');
-    if (source === undefined) return [key, variable.default];
+    if (source === undefined) return otherwise;
     const given = flags.get(source) ?? env[source] ?? '';
     const value = variable.parse(given);
     if (value === undefined) problems.push(`${source}: expected ${variable.expects}, got ${show(given)}`);
-    return [key, value ?? variable.default];
-  });
+    return value ?? otherwise;
+  };
+  const isExposed = read(VARIABLES.exposed, 'off') === 'on';
+  const entries = Object.entries(VARIABLES)
+    .filter(([key]) => key !== 'exposed')
+    .map(([key, variable]: [string, Variable<unknown>]) => {
+      const otherwise = isExposed ? (variable.exposed ?? variable.default) : variable.default;
+      return [key, read(variable, otherwise)];
+    });
 
-  const settings = Object.fromEntries(entries) as Settings;
+  const settings = { ...Object.fromEntries(entries), exposed: isExposed ? 'on' : 'off' } as Settings;
   const hasNoslate = (settings.noslatePath ?? settings.noslatedWorkdir) !== undefined;
   const agent = settings.agent ?? (hasNoslate ? 'native' : 'local');
   if (agent === 'native' && !hasNoslate)
@@ -218,7 +310,7 @@ export function readConfig(
     agent,
     log: settings.log ?? (agent === 'local' && isTerminal() ? 'pretty' : 'json'),
     config: settings.config ?? (existsSync('noslate.json') ? 'noslate.json' : undefined),
-    warnings: unknownVariables(env),
+    warnings: [...unknownVariables(env), ...(isExposed ? exposedOnFc(env) : [])],
   };
   return { action, config: Object.freeze(config), problems };
 }
@@ -235,7 +327,8 @@ export function help(version: string): string {
     const name = flagOf(variable);
     const source = name === '' ? variable.env.join(', ') : `${name}, ${variable.env.join(', ')}`;
     const otherwise = variable.otherwise ?? variable.default;
-    return `  ${source}\n      ${variable.meaning}${otherwise === undefined ? '' : ` (default: ${otherwise})`}`;
+    const exposed = variable.exposed === undefined ? '' : `; exposed: ${variable.exposed}`;
+    return `  ${source}\n      ${variable.meaning}${otherwise === undefined ? '' : ` (default: ${otherwise}${exposed})`}`;
   });
   return `noslate-fc ${version}: runs Noslate functions behind Alibaba Cloud Function Compute
 
@@ -273,7 +366,10 @@ function readFlags(args: readonly string[], problems: string[]): { action: Actio
       continue;
     }
     if (!known.includes(name)) {
-      problems.push(`${name}: unknown ${name.startsWith('-') ? 'flag' : 'argument'}, ${meant(name, all)}`);
+      const flag = nearest(name, all);
+      // all of them would fill the screen
+      const hint = flag === undefined ? 'see --help' : `did you mean ${flag}?`;
+      problems.push(`${name}: unknown ${name.startsWith('-') ? 'flag' : 'argument'}, ${hint}`);
       // its value would be one more
       if (inline === undefined && name.startsWith('-') && !(args[i + 1] ?? '-').startsWith('-')) i++;
       continue;
@@ -284,6 +380,12 @@ function readFlags(args: readonly string[], problems: string[]): { action: Actio
     else flags.set(name, value);
   }
   return { action, flags };
+}
+
+/** There clients come by FC, whose hooks are missed and whose idle connections must stay. */
+function exposedOnFc(env: Readonly<Record<string, string | undefined>>): string[] {
+  const name = env['FC_FUNCTION_NAME'] ?? '';
+  return name === '' ? [] : [`SERVER_EXPOSED: expected off behind FC, which runs ${show(name)} here, got on`];
 }
 
 /** A misspelt variable would be ignored in silence; another program's is not ours to refuse. */

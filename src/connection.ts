@@ -5,8 +5,6 @@ import type { Exchange } from './gateway.ts';
 import { beStrict, IS_LAX } from './strict.ts';
 import { Table } from './table.ts';
 
-/** 8 KiB of the client's, FC's own two dozen, and an STS token; node:http's 16 KiB would be tight. */
-export const MAX_HEADER_BYTES: number = 64 * 1024;
 /** What node:http takes of a body's chunk extensions, where it counts them. */
 const MAX_EXTENSION_BYTES = 16 * 1024;
 
@@ -42,8 +40,10 @@ interface Waiting {
 }
 
 /** One client's connection. */
-interface Connection {
+export interface Connection {
   readonly socket: Socket;
+  /** Requests that have begun. */
+  requests: number;
   /** Being worked on. */
   current: Exchange | undefined;
   /** The last one that was answered before all of it had come. */
@@ -64,6 +64,14 @@ type ClientSocket = Socket & { [CONNECTION]: Connection };
 
 /** The connections of a server. */
 export interface Connections {
+  /** All that are open. */
+  all(): readonly Connection[];
+  /** Ends one, and what is being answered on it. */
+  close(connection: Connection): void;
+  /** Answers what is not a request yet, and ends the connection. */
+  refuse(connection: Connection, fault: GatewayError): void;
+  /** Ends the work on its request, the rest of which is not waited for. */
+  spoil(connection: Connection, fault: GatewayError): void;
   /** Ends those on which nothing is being answered. */
   closeIdle(): void;
 }
@@ -75,14 +83,16 @@ export interface Connections {
  * What cannot be parsed is answered once, after all requests that came whole before it, and ends the connection.
  * Behind a request or answer that ends it, nothing is read any more.
  *
+ * @param maxHeaderBytes - what node:http takes of a head, for who sends more.
  * @see RFC 9112 §9.3.2 (pipelining), §9.6 (tear-down), §2.2 (invalid messages)
  */
-export function serveConnections(server: Server, handler: Handler): Connections {
+export function serveConnections(server: Server, handler: Handler, maxHeaderBytes: number): Connections {
   const connections = new Table<Connection>();
 
   function onConnection(socket: Socket): void {
     const connection: Connection = {
       socket,
+      requests: 0,
       current: undefined,
       answered: undefined,
       waiting: [],
@@ -129,6 +139,7 @@ export function serveConnections(server: Server, handler: Handler): Connections 
     fault: GatewayError | undefined,
   ): void {
     const exchange = handler.begin(req, res, fault);
+    connection.requests++;
     connection.current = exchange;
     // what nobody has read must leave the connection before the next request can be read from it; before node:http, which
     // would read without a limit
@@ -175,7 +186,7 @@ export function serveConnections(server: Server, handler: Handler): Connections 
     }
     // node:http says it again with each read; and what is behind the last answer does not count
     if (connection.fault !== undefined || code === 'HPE_CLOSED_CONNECTION' || connection.isOver) return;
-    refuseLater(connection, faultOf(code), code);
+    refuseLater(connection, faultOf(code, maxHeaderBytes), code);
   }
 
   /** Node leaves a socket, unread, to whoever listens for CONNECT, and cuts it off when nobody does. */
@@ -220,6 +231,16 @@ export function serveConnections(server: Server, handler: Handler): Connections 
   server.on('connect', onConnect);
 
   return {
+    all: () => connections.values(),
+    close: linger,
+    refuse(connection, fault) {
+      connection.fault = fault;
+      connection.reason = fault.code;
+      refuse(connection, fault);
+    },
+    spoil({ current }, fault) {
+      if (current !== undefined) handler.spoil(current, fault);
+    },
     closeIdle() {
       for (const connection of connections.values()) if (connection.current === undefined) linger(connection);
     },
@@ -258,12 +279,12 @@ function linger(connection: Connection): void {
 }
 
 /** Says what node:http's parser found. */
-function faultOf(code: string): GatewayError {
+function faultOf(code: string, maxHeaderBytes: number): GatewayError {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return new GatewayError(
         'HEADERS_TOO_LARGE',
-        `request line and headers: expected at most ${MAX_HEADER_BYTES} bytes`,
+        `request line and headers: expected at most ${maxHeaderBytes} bytes`,
       );
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
       return new GatewayError('BODY_TOO_LARGE', `chunk extensions: expected at most ${MAX_EXTENSION_BYTES} bytes`);

@@ -12,13 +12,17 @@ const STATUS = {
   FUNCTION_NOT_FOUND: 404,
   /** The route names a service that is not registered. */
   SERVICE_NOT_FOUND: 404,
+  /** The client takes longer than the limits of time allow. */
+  CLIENT_TOO_SLOW: 408,
   /** `SERVER_MAX_BODY` was passed. */
   BODY_TOO_LARGE: 413,
+  /** `SERVER_MAX_URL` was passed. */
+  URL_TOO_LONG: 414,
   /** The client expects something that is not there. */
   EXPECTATION_FAILED: 417,
   /** Noslate's rate limit of the function was passed. */
   RATE_LIMITED: 429,
-  /** Request headers above node:http's limit. */
+  /** `SERVER_MAX_HEADER_BYTES` or `SERVER_MAX_HEADERS` was passed. */
   HEADERS_TOO_LARGE: 431,
   /** The client left; nobody reads an answer. */
   CLIENT_GONE: 499,

@@ -58,6 +58,8 @@ export interface Metrics {
   end(exchange: Exchange, outcome: Outcome): void;
   /** Bytes that are no request were answered. */
   refuse(code: Code): void;
+  /** A connection was closed unread: there were too many of its address, or in all. */
+  refuseConnection(reason: 'address' | 'all'): void;
   /** In Prometheus' text format 0.0.4, or as OpenMetrics 1.0.0. */
   text(isOpen: boolean): string;
 }

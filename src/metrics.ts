@@ -138,9 +138,10 @@ export function createMetrics(version: string, gateway: Gateway, server: Server)
   const gone = counter('noslate_fc_client_gone_total', 'Clients that left, before the head or after it.', 'moment');
   const refused = counter('noslate_fc_refused_total', 'Bytes that were no request, answered.', 'code');
   const connections = counter('noslate_fc_connections_total', 'Connections of clients.');
+  const unserved = counter('noslate_fc_connections_refused_total', 'Connections above a limit, closed.', 'reason');
   const families: readonly Family[] = [
     ...[duration, requestBytes, responseBytes, invoked, initialized, firstByte, queued],
-    ...[invocations, errors, timeouts, coldStarts, outcomes, gone, refused, connections],
+    ...[invocations, errors, timeouts, coldStarts, outcomes, gone, refused, connections, unserved],
   ];
 
   const sockets = { open: 0 };
@@ -233,6 +234,9 @@ export function createMetrics(version: string, gateway: Gateway, server: Server)
     end,
     refuse(code) {
       refused.at(code).value++;
+    },
+    refuseConnection(reason) {
+      unserved.at(reason).value++;
     },
     text(isOpen) {
       const blocks = [...families, ...gauges()].map(({ name, help, type, lines }) => {

@@ -64,6 +64,7 @@ export function respond(gateway: Gateway, exchange: Exchange, response: TriggerR
 const ENDS_CONNECTION: ReadonlySet<Code> = new Set<Code>([
   'BAD_REQUEST',
   'BODY_TOO_LARGE',
+  'CLIENT_TOO_SLOW',
   'DRAINING',
   'EXPECTATION_FAILED',
   'HEADERS_TOO_LARGE',

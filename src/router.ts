@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Config } from './config.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Kind, Router } from './gateway.ts';
 import type { Profile, Route } from './profile.ts';
@@ -23,20 +24,22 @@ const BY_PATH: Readonly<Record<string, Kind>> = {
  * Tells what a request is. FC's control path decides, for a client of an HTTP trigger can ask for any
  * path, but cannot send `x-fc-*`; without one (local use, probes) method and path do.
  *
- * @param paths - of FC's custom health checks, of the process and of what it needs, if there are such.
+ * A hook that must not come so is a request like any other.
+ *
  * @see FC contract §2
  */
 export function kindOf(
   req: IncomingMessage,
   url: string,
-  { healthPath, readyPath }: { readonly healthPath?: string | undefined; readonly readyPath?: string | undefined } = {},
+  { healthPath, readyPath, hooks }: Pick<Config, 'healthPath' | 'readyPath' | 'hooks'>,
 ): Kind {
   const control = req.headers['x-fc-control-path'];
   const path = pathOf(url);
+  const hasControl = typeof control === 'string' && control !== '';
   let kind: Kind;
-  if (typeof control === 'string' && control !== '') {
-    kind = Object.hasOwn(BY_CONTROL_PATH, control) ? (BY_CONTROL_PATH[control] as Kind) : 'http';
-  } else kind = BY_PATH[`${req.method} ${path}`] ?? 'http';
+  if (hasControl) kind = Object.hasOwn(BY_CONTROL_PATH, control) ? (BY_CONTROL_PATH[control] as Kind) : 'http';
+  else kind = BY_PATH[`${req.method} ${path}`] ?? 'http';
+  if (hooks !== 'path' && kind !== 'http' && kind !== 'event' && (hooks === 'off' || !hasControl)) kind = 'http';
   if (kind !== 'http' || (req.method !== 'GET' && req.method !== 'HEAD')) return kind;
   if (path === healthPath) return 'health';
   return path === readyPath ? 'ready' : kind;

@@ -9,12 +9,13 @@ import {
 import type { Agent } from './agent.ts';
 import { afterRunning, now } from './clock.ts';
 import type { Config } from './config.ts';
-import { MAX_HEADER_BYTES, serveConnections } from './connection.ts';
+import { type Handler, serveConnections } from './connection.ts';
 import { GatewayError } from './errors.ts';
 import type { Exchange, Gateway, Kind, Outcome } from './gateway.ts';
 import { malformed, secondsOf } from './headers.ts';
 import { invoke } from './invoke.ts';
 import { hooks } from './lifecycle.ts';
+import { limitClients, tooLarge } from './limits.ts';
 import type { Log } from './log.ts';
 import type { Profile } from './profile.ts';
 import { createQueue } from './queue.ts';
@@ -26,7 +27,6 @@ import { createSummary } from './summary.ts';
 import { Table } from './table.ts';
 
 const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
-  maxHeaderSize: MAX_HEADER_BYTES,
   noDelay: true,
   // `malformed` says it with our words, and on the Nodes that do not check it too
   requireHostHeader: false,
@@ -88,7 +88,7 @@ export function createGateway(config: Config, log: Log, profile: Profile, stop: 
   };
 
   const readiness = createReadiness(gateway);
-  const server = createServer(OPTIONS);
+  const server = createServer({ ...OPTIONS, maxHeaderSize: config.maxHeaderBytes });
   // node:http drops what comes after its thousandth line, FC's own fields with it; the bytes have their limit
   server.maxHeadersCount = 0;
   // FC keeps its connections open and does not repeat a POST: whoever closes one, or lets a timer do it
@@ -98,18 +98,20 @@ export function createGateway(config: Config, log: Log, profile: Profile, stop: 
   server.requestTimeout = 0;
   server.timeout = 0;
   server.maxRequestsPerSocket = 0;
-  const { closeIdle } = serveConnections(server, {
+  const handler: Handler = {
     begin: (req, res, fault) => begin(gateway, req, res, fault),
     spoil: (exchange, fault) => spoil(gateway, exchange, fault),
     end: exchange => end(gateway, exchange),
     drop: (req, res) => drop(gateway, req, res),
     refuse: (fault, reason) => refuse(gateway, fault, reason),
-  });
+  };
+  const connections = serveConnections(server, handler, config.maxHeaderBytes);
+  limitClients(server, connections, gateway);
 
   return {
     server,
     gateway,
-    closeIdle,
+    closeIdle: connections.closeIdle,
     setAgent(agent) {
       gateway.agent = agent;
       resolveReady(agent);
@@ -128,7 +130,7 @@ function begin(
   const { kind } = exchange;
   gateway.metrics?.begin();
   open(gateway, exchange);
-  const fault = broken ?? malformed(req);
+  const fault = broken ?? malformed(req) ?? tooLarge(req, gateway.config);
   if (fault !== undefined) {
     respondError(gateway, exchange, fault);
   } else if (kind === 'http' || kind === 'event') {
@@ -166,7 +168,9 @@ function spoil(gateway: Gateway, exchange: Exchange, fault: GatewayError): void 
 function describe(config: Config, req: IncomingMessage, res: ServerResponse): Exchange {
   const url = urlOf(req);
   const startedAt = now();
-  const timeout = secondsOf(req.headers['x-fc-function-timeout'], config.timeout);
+  const asked = secondsOf(req.headers['x-fc-function-timeout'], config.timeout);
+  // a client's own word there
+  const timeout = config.exposed === 'on' ? Math.min(asked, config.timeout) : asked;
   return {
     req,
     res,

@@ -8,6 +8,8 @@ import { createRouter, kindOf, urlOf } from '../src/router.ts';
 import type { Target } from '../src/target.ts';
 import { suite } from './helpers.ts';
 
+const PATHS = { hooks: 'path', healthPath: undefined, readyPath: undefined } as const;
+
 interface Asked {
   method?: string;
   url?: string;
@@ -20,7 +22,7 @@ const requestOf = ({ method = 'GET', url = '/', headers = {} }: Asked): Incoming
 function exchangeOf(asked: Asked): Exchange {
   const req = requestOf(asked);
   const url = urlOf(req);
-  return { req, url, kind: kindOf(req, url) } as Exchange;
+  return { req, url, kind: kindOf(req, url, PATHS) } as Exchange;
 }
 
 function profileOf(names: string[], routes: Route[], dispatchHeader?: string): Profile {
@@ -67,7 +69,7 @@ kind('should trust the control path before the path', () => {
   ];
   for (const [control, method, url, expected] of cases) {
     assert.is(
-      kindOf(requestOf({ method, url, headers: { 'x-fc-control-path': control } }), url),
+      kindOf(requestOf({ method, url, headers: { 'x-fc-control-path': control } }), url, PATHS),
       expected,
       `${control} ${method} ${url}`,
     );
@@ -87,7 +89,23 @@ kind('should go by method and path without one', () => {
     ['POST', '/pre-stop', 'http'],
   ];
   for (const [method, url, expected] of cases)
-    assert.is(kindOf(requestOf({ method, url }), url), expected, `${method} ${url}`);
+    assert.is(kindOf(requestOf({ method, url }), url, PATHS), expected, `${method} ${url}`);
+});
+
+kind('should take for a hook only what may ask for one', () => {
+  const cases = [
+    ['control-path', '/pre-stop', '/', 'pre-stop'],
+    ['control-path', undefined, '/pre-stop', 'http'],
+    ['off', '/pre-stop', '/pre-stop', 'http'],
+    ['off', undefined, '/pre-freeze', 'http'],
+    ['off', '/invoke', '/', 'event'],
+  ] as const;
+  for (const [hooks, control, url, expected] of cases) {
+    const headers = control === undefined ? {} : { 'x-fc-control-path': control };
+    assert.is(kindOf(requestOf({ url, headers }), url, { ...PATHS, hooks }), expected, `${hooks} ${control} ${url}`);
+  }
+  const post = requestOf({ method: 'POST', url: '/invoke' });
+  assert.is(kindOf(post, '/invoke', { ...PATHS, hooks: 'off' }), 'event');
 });
 
 kind.run();
