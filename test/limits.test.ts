@@ -1,7 +1,19 @@
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
 import { networkOf } from '../src/limits.ts';
-import { ask, eventually, get, open, type Raw, raw, type Server, suite, suiteOfMany, within, withServer } from './helpers.ts';
+import {
+  ask,
+  eventually,
+  get,
+  open,
+  type Raw,
+  raw,
+  type Server,
+  suite,
+  suiteOfMany,
+  within,
+  withServer,
+} from './helpers.ts';
 
 /** Takes bodies in, tells how much there was, and sends what is asked for. */
 const FUNCTION = `
