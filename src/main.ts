@@ -24,6 +24,9 @@ declare const VERSION: string;
 /** `EX_CONFIG` of sysexits.h: the same start would fail again. */
 const EXIT_CONFIG = 78;
 
+/** `EX_SOFTWARE`: a fault of our own. */
+const EXIT_FAULT = 70;
+
 /** What is logged last waits so long for its reader. */
 const UNREAD_MS = 1000;
 
@@ -35,6 +38,14 @@ function exitConfig(error: unknown): never {
   if (!(error instanceof ConfigError)) throw error;
   process.stderr.write(error.problems.map(problem => `noslate-fc: ${problem}\n`).join(''));
   process.exit(EXIT_CONFIG);
+}
+
+/** Ends the process at once, with one line: after a fault nothing in it can be trusted. */
+function exitFault(error: Error, { log: mode }: Config, log: Log): never {
+  log.error('fault of the gateway, which ends', { error });
+  log.flush();
+  if (mode === 'off') process.stderr.write(`noslate-fc: fault of the gateway, which ends: ${error?.message}\n`);
+  process.exit(EXIT_FAULT);
 }
 
 /** Configuration, port, agent, signals: in this order, for FC's probe waits for the port alone. */
@@ -60,6 +71,7 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLog(config.log);
+  process.on('uncaughtException', error => exitFault(error, config, log));
   const { server, gateway, setAgent, closeIdle } = createGateway(config, log, profile, stop);
 
   if (config.adminPort !== undefined) {
