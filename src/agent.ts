@@ -48,8 +48,32 @@ export interface Agent {
    */
   faults(): Promise<readonly string[]>;
 
+  /** What an operator may know of the planes; absent where the agent has none to do with itself. */
+  stats?(): AgentStats;
+
   /** Ends every worker and connection. Calls in flight fail. */
   close(): Promise<void>;
+}
+
+/** Counts since the start, and what is so just now. */
+export interface AgentStats {
+  /** Calls that were made again. */
+  readonly retries: number;
+  readonly planes: readonly PlaneStats[];
+}
+
+/** A plane of Noslate's, as it is seen from here. */
+export interface PlaneStats {
+  /** `dp-0`, `cp-0`. */
+  readonly name: string;
+  readonly isUp: boolean;
+  /** How often it has come up: all but the first are reconnections. */
+  readonly ups: number;
+  readonly connections: number;
+  /** Calls and questions that are not over. */
+  readonly streams: number;
+  /** What waits here for readers that stand still. */
+  readonly heldBytes: number;
 }
 
 /** What a function is told about a request, and how long it has. */

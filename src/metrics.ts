@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { monitorEventLoopDelay, PerformanceObserver } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
+import type { AgentStats, PlaneStats } from './agent.ts';
 import { now } from './clock.ts';
 import type { Code } from './errors.ts';
 import type { Exchange, Gateway, Metrics, Outcome } from './gateway.ts';
@@ -108,6 +109,36 @@ const told = (type: 'counter' | 'gauge', name: string, help: string, value: numb
   type,
   lines: () => [line(name, labels, value)],
 });
+
+/** What an agent says of itself: a family of one line a plane each, and what it did again. */
+function agentFamilies({ retries, planes }: AgentStats): Family[] {
+  const each = (
+    type: 'counter' | 'gauge',
+    name: string,
+    help: string,
+    value: (plane: PlaneStats) => number,
+  ): Family => ({
+    name,
+    help,
+    type,
+    lines: () => planes.map(plane => line(name, label('plane', plane.name), value(plane))),
+  });
+  return [
+    told('counter', 'noslate_fc_retries_total', 'Calls that were made again.', retries),
+    each('gauge', 'noslate_fc_plane_up', '1 while it can be called.', ({ isUp }) => Number(isUp)),
+    each('counter', 'noslate_fc_plane_ups_total', 'How often it has come up.', ({ ups }) => ups),
+    each('gauge', 'noslate_fc_plane_connections', 'Connections to it.', ({ connections }) => connections),
+    each('gauge', 'noslate_fc_plane_streams', 'Calls and questions that are not over.', ({ streams }) => streams),
+    each(
+      'gauge',
+      'noslate_fc_plane_held_bytes',
+      'What readers that stand still leave here.',
+      ({ heldBytes }) => heldBytes,
+    ),
+  ];
+}
+
+const NO_AGENT: AgentStats = { retries: 0, planes: [] };
 
 /**
  * Counts what a gateway does, by the names of OpenTelemetry's conventions for HTTP servers and FaaS. Labels are of fixed
@@ -239,12 +270,14 @@ export function createMetrics(version: string, gateway: Gateway, server: Server)
       unserved.at(reason).value++;
     },
     text(isOpen) {
-      const blocks = [...families, ...gauges()].map(({ name, help, type, lines }) => {
-        const own = lines();
-        // a counter's family has no suffix in OpenMetrics
-        const title = isOpen && type === 'counter' ? name.replace(/_total$/, '') : name;
-        return own.length === 0 ? '' : `# HELP ${title} ${help}\n# TYPE ${title} ${type}\n${own.join('\n')}\n`;
-      });
+      const blocks = [...families, ...agentFamilies(gateway.agent?.stats?.() ?? NO_AGENT), ...gauges()].map(
+        ({ name, help, type, lines }) => {
+          const own = lines();
+          // a counter's family has no suffix in OpenMetrics
+          const title = isOpen && type === 'counter' ? name.replace(/_total$/, '') : name;
+          return own.length === 0 ? '' : `# HELP ${title} ${help}\n# TYPE ${title} ${type}\n${own.join('\n')}\n`;
+        },
+      );
       runtime.reset();
       return `${blocks.join('')}${isOpen ? '# EOF\n' : ''}`;
     },

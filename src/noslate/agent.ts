@@ -64,6 +64,7 @@ export function createNativeAgent(folder: string, log: Log): Agent {
   const { told, isUntold, hasTaken } = telling;
   let urls: Urls = createUrls(EMPTY_PROFILE);
   let isClosed = false;
+  let retries = 0;
 
   /**
    * The function that a call goes to. A service's is drawn here where it matters which data plane has its workers;
@@ -93,8 +94,9 @@ export function createNativeAgent(folder: string, log: Log): Agent {
       if (site !== undefined) placement.enter(site, upload);
       return { plane, site, answer: invoke(connection, resolved, upload, request) };
     };
-    for (let refusals = 0; ; ) {
+    for (let attempts = 0, refusals = 0; ; attempts++) {
       if (signal.aborted) throw signal.reason;
+      if (attempts > 0) retries++;
       // begun as soon as there is room: a moment later another call may have it, or the connection be gone
       const { plane, site, answer } = begin() ?? (await until(begin, deadline, () => LATE, signal));
       try {
@@ -192,6 +194,8 @@ export function createNativeAgent(folder: string, log: Log): Agent {
 
     invoke: (name, body, metadata) => run({ type: 'function', name }, body, metadata),
     invokeService: (name, body, metadata) => run({ type: 'service', name }, body, metadata),
+
+    stats: () => ({ retries, planes: [...planes.dp, ...planes.cp].map(({ stats }) => stats) }),
 
     async close() {
       isClosed = true;

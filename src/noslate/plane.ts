@@ -1,3 +1,4 @@
+import type { PlaneStats } from '../agent.ts';
 import { now } from '../clock.ts';
 import { GrpcError } from '../grpc/status.ts';
 import * as Status from '../grpc/status-code.ts';
@@ -34,6 +35,8 @@ export interface Plane {
   readonly upSince: number;
   /** Calls in flight, and what stalled ones weigh. */
   readonly load: number;
+  /** What an operator is told. */
+  readonly stats: PlaneStats;
   /** Makes a connection when there is none that works or is on its way. */
   connect(): void;
   /** Leaves its connections to the calls they have: another process listens at the socket now. */
@@ -48,6 +51,7 @@ export function createPlane(name: string, kind: 'dp' | 'cp', path: string, event
   const connections = new Set<Connection>();
   let isUp = false;
   let upSince = 0;
+  let ups = 0;
 
   const usable = (): Connection[] => [...connections].filter(({ state, isSuspect }) => state === 'open' && !isSuspect);
   const isConnecting = (): boolean => [...connections].some(({ state }) => state === 'connecting');
@@ -59,6 +63,7 @@ export function createPlane(name: string, kind: 'dp' | 'cp', path: string, event
         if (!isUp) {
           isUp = true;
           upSince = now();
+          ups++;
           events.onUp();
         }
         events.onCapacity();
@@ -91,6 +96,15 @@ export function createPlane(name: string, kind: 'dp' | 'cp', path: string, event
       let load = 0;
       for (const connection of connections) load += loadOf(connection);
       return load;
+    },
+    get stats() {
+      let streams = 0;
+      let held = 0;
+      for (const connection of connections) {
+        streams += connection.streams;
+        held += connection.held;
+      }
+      return { name, isUp, ups, connections: connections.size, streams, heldBytes: held };
     },
 
     connect() {
