@@ -254,6 +254,7 @@ export function createMetrics(version: string, gateway: Gateway, server: Server)
       told('counter', 'process_cpu_seconds_total', 'CPU used, user and system.', (user + system) / 1e6),
       told('gauge', 'process_start_time_seconds', 'Start, in seconds since 1970.', STARTED_AT),
       told('gauge', 'process_open_fds', 'Open file descriptors.', countOf('/proc/self/fd')),
+      resources(),
       told('gauge', 'noslate_fc_build_info', 'What runs.', 1, build),
     ];
   }
@@ -291,6 +292,16 @@ function namesOf({ profile }: Gateway): ReadonlySet<string> {
     ...profile.functions.map(({ name }) => name),
     ...profile.services.map(({ name }) => `service:${name}`),
   ]);
+}
+
+/** Timers, sockets and the like that the event loop knows, by type. Node 16 cannot tell. */
+function resources(): Family {
+  const { getActiveResourcesInfo = () => [] } = process as { getActiveResourcesInfo?: () => string[] };
+  const counts: Record<string, number> = {};
+  for (const type of getActiveResourcesInfo()) counts[type] = (counts[type] ?? 0) + 1;
+  const name = 'nodejs_active_resources';
+  const lines = Object.entries(counts).map(([type, count]) => line(name, label('type', type), count));
+  return { name, help: 'What keeps the event loop going.', type: 'gauge', lines: () => lines };
 }
 
 function countOf(folder: string): number {
