@@ -3,6 +3,7 @@ import { MAX_SECONDS } from './headers.ts';
 import type { LogMode } from './log.ts';
 import { nearest } from './nearest.ts';
 import { show } from './schema.ts';
+import { SAMPLERS } from './trace.ts';
 
 /** What a setting may be. */
 interface Allowed<T> {
@@ -221,6 +222,19 @@ const VARIABLES = {
     default: 0,
     exposed: 8192,
     meaning: "bytes of a request's target, 414 above; 0 is no limit",
+  },
+  sampler: {
+    env: ['OTEL_TRACES_SAMPLER'],
+    ...oneOf(...SAMPLERS),
+    default: 'parentbased_always_on',
+    meaning: 'who decides which traces are sampled',
+  },
+  samplerArg: {
+    env: ['OTEL_TRACES_SAMPLER_ARG'],
+    parse: (value: string) => (/^(0?\.\d+|[01](\.0*)?)$/.test(value) ? Number(value) : undefined),
+    expects: 'a number from 0 to 1',
+    default: 1,
+    meaning: 'the share of traces that traceidratio samples',
   },
   noslatePath: { env: ['NOSLATE_PATH'], ...text, default: undefined, meaning: "Noslate's folder" },
   noslatedWorkdir: {
