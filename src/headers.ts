@@ -78,12 +78,14 @@ const CAN_BE_NAMED = lengthsOf(HOP_BY_HOP, SECRET, TRACE);
  *
  * @param authority - of a target in absolute form: it takes the place of `Host`.
  * @param isTrusted - the function has asked for FC's credentials; it has them under names in lower case.
+ * @param trace - takes the place of all `traceparent` and `tracestate`: name, value, ….
  */
 export function requestHeaders(
   raw: RawHeaders,
   connection: string | undefined,
   authority?: string,
   isTrusted: boolean = false,
+  trace?: RawHeaders,
 ): { headers: string[]; baggage: string[] } {
   const nominated = nominatedBy(connection);
   const headers: string[] = [];
@@ -104,8 +106,13 @@ export function requestHeaders(
       continue;
     }
     if (authority !== undefined && key === 'host') continue;
+    if (trace !== undefined && (key === 'traceparent' || key === 'tracestate')) continue;
     headers.push(name, value);
     if (TRACE.has(key)) baggage.push(key, value);
+  }
+  if (trace !== undefined) {
+    headers.push(...trace);
+    baggage.push(...trace);
   }
   return { headers, baggage };
 }

@@ -49,6 +49,15 @@ request('should copy the trace context into the baggage', () => {
   assert.equal(headers, ['Traceparent', '00-a-b-01', 'Accept', '*/*']);
 });
 
+request('should put our trace in the place of all that came', () => {
+  const trace = ['traceparent', 'ours', 'tracestate', 'a=1'];
+  const raw = ['TraceParent', '1', 'Accept', '*/*', 'tracestate', '2', 'traceparent', '3', 'baggage', '4', 'X', '5'];
+  const { headers, baggage } = requestHeaders(raw, undefined, undefined, false, trace);
+  assert.equal(headers, ['Accept', '*/*', 'baggage', '4', 'X', '5', ...trace]);
+  assert.equal(baggage, ['baggage', '4', ...trace]);
+  assert.equal(requestHeaders([], undefined, undefined, false, trace), { headers: trace, baggage: trace });
+});
+
 request.run();
 
 const response = suite('responseHeaders');
