@@ -11,6 +11,7 @@ import type { Cancellation } from './signal.ts';
 import type { Summary } from './summary.ts';
 import type { Table } from './table.ts';
 import type { Target } from './target.ts';
+import type { Trace } from './trace.ts';
 
 /** What FC asks for with a request: a lifecycle hook, an event invoke, an HTTP trigger, or one of its health checks. */
 export type Kind = 'initialize' | 'pre-freeze' | 'pre-stop' | 'event' | 'http' | 'health' | 'ready';
@@ -81,6 +82,8 @@ export interface Exchange {
   readonly deadline: number;
   /** Fires with a GatewayError when the client has gone or the gateway gave up. */
   readonly cancellation: Cancellation;
+  /** Of an invocation, if it belongs to one. */
+  readonly trace: Trace | undefined;
   /** Its number among the invocations, once it is let in; 0 before. */
   invocation: number;
   /** What runs, once it is known: `NAME` of a function or `service:NAME`. */

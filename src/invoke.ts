@@ -5,6 +5,7 @@ import type { Exchange, Gateway } from './gateway.ts';
 import { requestHeaders } from './headers.ts';
 import { breakOff, respond } from './respond.ts';
 import { formatTarget } from './target.ts';
+import { traceFields } from './trace.ts';
 
 /**
  * Runs an event invoke or an HTTP trigger, from the request to the last byte handed to `respond`. The
@@ -38,10 +39,11 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
 }
 
 function metadataOf(
-  { req, url, authority, requestId, deadline, cancellation: signal }: Exchange,
+  { req, url, authority, requestId, deadline, cancellation: signal, trace }: Exchange,
   isTrusted: boolean,
 ): Metadata {
-  const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection, authority, isTrusted);
+  const fields = trace && traceFields(trace);
+  const { headers, baggage } = requestHeaders(req.rawHeaders, req.headers.connection, authority, isTrusted, fields);
   return { url, method: req.method ?? 'GET', headers, baggage, requestId, deadline, signal };
 }
 

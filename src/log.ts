@@ -10,6 +10,8 @@ export type Fields = Readonly<Record<string, unknown>>;
 /** What the access line says. `status` is 0 when nothing was sent; the times are ms from arrival. */
 export interface Access {
   requestId: string;
+  /** Of the trace that it belongs to, if it does. */
+  traceId: string | undefined;
   kind: string;
   method: string;
   /** Without the query, which may hold secrets. */

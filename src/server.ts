@@ -25,6 +25,7 @@ import { authorityOf, createRouter, kindOf, pathOf, urlOf } from './router.ts';
 import { Cancellation } from './signal.ts';
 import { createSummary } from './summary.ts';
 import { Table } from './table.ts';
+import { newDigits, traceOf } from './trace.ts';
 
 const OPTIONS: ServerOptions & { requireHostHeader: boolean } = {
   noDelay: true,
@@ -126,7 +127,7 @@ function begin(
   res: ServerResponse,
   broken: GatewayError | undefined,
 ): Exchange {
-  const exchange = describe(gateway.config, req, res);
+  const exchange = describe(gateway, req, res);
   const { kind } = exchange;
   gateway.metrics?.begin();
   open(gateway, exchange);
@@ -150,7 +151,7 @@ function begin(
 
 /** Notes a request that nobody waits for any more, before its turn. */
 function drop(gateway: Gateway, req: IncomingMessage, res: ServerResponse): void {
-  const exchange = describe(gateway.config, req, res);
+  const exchange = describe(gateway, req, res);
   gateway.metrics?.begin();
   open(gateway, exchange);
   end(gateway, exchange);
@@ -165,22 +166,24 @@ function spoil(gateway: Gateway, exchange: Exchange, fault: GatewayError): void 
 }
 
 /** Tells who asks for what, and by when. */
-function describe(config: Config, req: IncomingMessage, res: ServerResponse): Exchange {
+function describe({ config }: Gateway, req: IncomingMessage, res: ServerResponse): Exchange {
   const url = urlOf(req);
   const startedAt = now();
   const asked = secondsOf(req.headers['x-fc-function-timeout'], config.timeout);
   // a client's own word there
   const timeout = config.exposed === 'on' ? Math.min(asked, config.timeout) : asked;
+  const kind = kindOf(req, url, config);
   return {
     req,
     res,
-    kind: kindOf(req, url, config),
+    kind,
     url,
     authority: authorityOf(req),
     requestId: req.headers['x-fc-request-id']?.toString() || newRequestId(),
     startedAt,
     deadline: startedAt + timeout * 1000,
     cancellation: new Cancellation(),
+    trace: kind === 'event' || kind === 'http' ? traceOf(req.headers, false, config) : undefined,
     invocation: 0,
     function: '',
     route: '',
@@ -221,6 +224,7 @@ function end(gateway: Gateway, exchange: Exchange): void {
   if (kind === 'event' || kind === 'http') gateway.summary.end(exchange, outcome, totalMs);
   gateway.log.access({
     requestId,
+    traceId: exchange.trace?.traceId,
     kind,
     method: req.method ?? '',
     path: pathOf(exchange.url),
@@ -304,9 +308,7 @@ function drain(gateway: Gateway): Promise<void> {
 
 /** An id of FC 3.0's form. It only has to be told from others in a log, so it need not be unguessable. */
 function newRequestId(): string {
-  // four digits at a time: larger numbers take V8 ten times as long
-  const hex = (): string => ((Math.random() * 0x10000) | 0x10000).toString(16).slice(1);
-  return `1-${Math.floor(Date.now() / 1000).toString(16)}-${hex()}${hex()}-${hex()}${hex()}${hex()}`;
+  return `1-${Math.floor(Date.now() / 1000).toString(16)}-${newDigits(8)}-${newDigits(12)}`;
 }
 
 const round = (ms: number): number => Math.round(ms * 100) / 100;

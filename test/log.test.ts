@@ -16,6 +16,7 @@ function written(mode: LogMode, work: (log: ReturnType<typeof createLog>) => voi
 
 const ACCESS: Access = {
   requestId: 'id',
+  traceId: undefined,
   kind: 'http',
   method: 'GET',
   path: '/a',
