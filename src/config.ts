@@ -223,6 +223,12 @@ const VARIABLES = {
     exposed: 8192,
     meaning: "bytes of a request's target, 414 above; 0 is no limit",
   },
+  timing: {
+    env: ['SERVER_TIMING'],
+    ...oneOf('on', 'off'),
+    default: 'off',
+    meaning: 'on: answers tell in Server-Timing how long they waited, and for the function',
+  },
   sampler: {
     env: ['OTEL_TRACES_SAMPLER'],
     ...oneOf(...SAMPLERS),

@@ -101,6 +101,8 @@ export interface Exchange {
   hasPlace: boolean;
   /** ms for which it has waited for a place. */
   queuedMs: number | undefined;
+  /** ms from arrival until the agent was given it; undefined unless the client is to be told. */
+  handedMs: number | undefined;
   bytesIn: number;
   bytesOut: number;
   /** The answer's body, while it is being sent. */

@@ -34,6 +34,7 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   // a service is no function: which of them will run, Noslate decides
   const isTrusted = type === 'function' && gateway.profile.credentials?.includes(name) === true;
   const metadata = metadataOf(exchange, isTrusted);
+  if (config.timing === 'on') exchange.handedMs = now() - exchange.startedAt;
   const response = type === 'service' ? agent.invokeService(name, req, metadata) : agent.invoke(name, req, metadata);
   respond(gateway, exchange, await response);
 }

@@ -19,7 +19,7 @@ const DISCARD_BYTES = 64 * 1024;
  * @throws {GatewayError} BAD_RESPONSE, before anything was sent. The response's body is then destroyed.
  */
 export function respond(gateway: Gateway, exchange: Exchange, response: TriggerResponse): void {
-  const { req, res, kind } = exchange;
+  const { req, res, kind, handedMs } = exchange;
   const { body } = response;
   // until `pump` has its own listener a failing body must not be an uncaught exception
   body.on('error', () => {});
@@ -49,6 +49,10 @@ export function respond(gateway: Gateway, exchange: Exchange, response: TriggerR
   // node:http would send chunks to whoever says "TE: chunked" there (RFC 9112 §6.1)
   if (req.httpVersion === '1.0') res.useChunkedEncodingByDefault = false;
   exchange.firstByteMs = now() - exchange.startedAt;
+  if (handedMs !== undefined) {
+    const functionMs = exchange.firstByteMs - handedMs;
+    headers.push('server-timing', `queue;dur=${handedMs.toFixed(2)}, function;dur=${functionMs.toFixed(2)}`);
+  }
   const isEmpty = status === 204 || status === 205;
   if (req.method !== 'HEAD' && !isEmpty && status !== 304) {
     res.writeHead(status, headers);

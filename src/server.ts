@@ -191,6 +191,7 @@ function describe({ config }: Gateway, req: IncomingMessage, res: ServerResponse
     isLast: req.headers.upgrade !== undefined,
     hasPlace: false,
     queuedMs: undefined,
+    handedMs: undefined,
     bytesIn: 0,
     bytesOut: 0,
     body: undefined,

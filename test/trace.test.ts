@@ -277,5 +277,30 @@ for (const agent of AGENTS) {
     });
   });
 
+  passing('should be told to the client as Server-Timing where it is asked for', async () => {
+    const functions = {
+      f: `exports.handler = async (ctx, req, res) => {
+        if (req.url === '/own') res.setHeader('Server-Timing', 'db;dur=1');
+        if (req.url === '/empty') res.statusCode = 204;
+        res.end('f');
+      };`,
+    };
+    const OURS = /^queue;dur=\d+\.\d\d, function;dur=\d+\.\d\d$/;
+    await withServerOn(agent, { functions, args: ['--timing', 'on'] }, async ({ port }) => {
+      for (const path of ['/', '/own', '/empty']) {
+        const { rawHeaders } = await ask(port, { path });
+        const timings = rawHeaders.filter((_, i) => rawHeaders[i - 1]?.toLowerCase() === 'server-timing');
+        assert.match(timings.pop() ?? '', OURS);
+        assert.equal(timings, path === '/own' ? ['db;dur=1'] : []);
+      }
+      // no function has had it
+      const failed = await ask(port, { headers: { expect: 'x' } });
+      assert.equal([failed.status, failed.headers['server-timing']], [417, undefined]);
+    });
+    await withServerOn(agent, { functions }, async ({ port }) => {
+      assert.is((await ask(port, {})).headers['server-timing'], undefined);
+    });
+  });
+
   passing.run();
 }
