@@ -7,8 +7,8 @@ import { SAMPLERS } from './trace.ts';
 
 /** What a setting may be. */
 interface Allowed<T> {
-  /** Undefined for text that is not allowed. */
-  parse(text: string): T | undefined;
+  /** Undefined for text that is not allowed. @param source - the variable or flag that it comes from. */
+  parse(text: string, source: string): T | undefined;
   /** The words for what is allowed. */
   expects: string;
 }
@@ -20,6 +20,8 @@ interface Variable<T> extends Allowed<T> {
   default: T | undefined;
   /** The default where clients reach the server themselves, if it is another. */
   exposed?: T;
+  /** Neither the value nor what is no value is shown. */
+  isSecret?: true;
   /** The default in words, where it depends on the surroundings. */
   otherwise?: string;
   meaning: string;
@@ -45,6 +47,37 @@ const oneOf = <const T extends string>(...values: T[]): Allowed<T> => ({
 const toggle: Allowed<'on' | 'off'> = {
   parse: value => (value === 'on' || value === '1' ? 'on' : value === 'off' || value === '0' ? 'off' : undefined),
   expects: 'on or 1, off or 0',
+};
+
+/** @see OpenTelemetry Protocol Exporter, "Endpoint URLs for OTLP/HTTP" */
+const collector: Allowed<URL> = {
+  parse(value, source) {
+    try {
+      const url = new URL(value);
+      if (!source.includes('TRACES')) url.pathname = `${url.pathname.replace(/\/$/, '')}/v1/traces`;
+      return /^https?:$/.test(url.protocol) ? url : undefined;
+    } catch {
+      return undefined;
+    }
+  },
+  expects: 'an http or https URL',
+};
+
+const fields: Allowed<Readonly<Record<string, string>>> = {
+  parse(value) {
+    const entries = value
+      .split(',')
+      .filter(item => item.trim() !== '')
+      .map(item => /^\s*([-!#$%&'*+.^_`|~\w]+)\s*=\s*([!-~\s]*?)\s*$/.exec(item) ?? []);
+    try {
+      const pairs = entries.map(([, name, text]) => [name?.toLowerCase(), decodeURIComponent(text ?? '')] as const);
+      const isBad = pairs.some(([name, text]) => name === undefined || !/^[\t -~\x80-\xff]*$/.test(text));
+      return isBad ? undefined : Object.fromEntries(pairs);
+    } catch {
+      return undefined;
+    }
+  },
+  expects: 'NAME=VALUE,NAME=VALUE with values percent-encoded',
 };
 
 const VARIABLES = {
@@ -141,7 +174,7 @@ const VARIABLES = {
   },
   fcLog: {
     env: ['SERVER_FC_LOG'],
-    ...oneOf('on', 'off'),
+    ...toggle,
     default: 'off',
     meaning: "on: FC 2.0's marker lines around each request",
   },
@@ -225,10 +258,26 @@ const VARIABLES = {
   },
   timing: {
     env: ['SERVER_TIMING'],
-    ...oneOf('on', 'off'),
+    ...toggle,
     default: 'off',
     meaning: 'on: answers tell in Server-Timing how long they waited, and for the function',
   },
+  otlpEndpoint: {
+    env: ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'],
+    ...collector,
+    isSecret: true,
+    default: undefined,
+    otherwise: 'off',
+    meaning: 'URL to which spans of invocations go as JSON; behind the second, /v1/traces is put',
+  },
+  otlpHeaders: {
+    env: ['OTEL_EXPORTER_OTLP_TRACES_HEADERS', 'OTEL_EXPORTER_OTLP_HEADERS'],
+    ...fields,
+    isSecret: true,
+    default: undefined,
+    meaning: 'header fields for the collector: NAME=VALUE,NAME=VALUE',
+  },
+  serviceName: { env: ['OTEL_SERVICE_NAME'], ...text, default: 'noslate-fc', meaning: "the spans' service" },
   sampler: {
     env: ['OTEL_TRACES_SAMPLER'],
     ...oneOf(...SAMPLERS),
@@ -304,8 +353,11 @@ export function readConfig(
     const source = flags.has(name) ? name : variable.env.find(item => (env[item] ?? '') !== '');
     if (source === undefined) return otherwise;
     const given = flags.get(source) ?? env[source] ?? '';
-    const value = variable.parse(given);
-    if (value === undefined) problems.push(`${source}: expected ${variable.expects}, got ${show(given)}`);
+    const value = variable.parse(given, source);
+    if (value === undefined) {
+      const got = variable.isSecret ? 'something else' : show(given);
+      problems.push(`${source}: expected ${variable.expects}, got ${got}`);
+    }
     return value ?? otherwise;
   };
   const isExposed = read(VARIABLES.exposed, 'off') === 'on';
@@ -335,10 +387,15 @@ export function readConfig(
   return { action, config: Object.freeze(config), problems };
 }
 
-/** What each setting is, by its variable; absent where there is none. */
+/** What each setting is, by its variable, `***` for what may be secret; absent where there is none. */
 export function settingsOf(config: Config): Readonly<Record<string, unknown>> {
   const keys = Object.keys(VARIABLES) as (keyof Table)[];
-  return Object.fromEntries(keys.map(key => [VARIABLES[key].env[0], config[key]]));
+  return Object.fromEntries(
+    keys.map(key => {
+      const { env, isSecret }: Variable<unknown> = VARIABLES[key];
+      return [env[0], isSecret && config[key] !== undefined ? '***' : config[key]];
+    }),
+  );
 }
 
 /** The text of `--help`: every variable with its flag, default and meaning. */

@@ -36,6 +36,8 @@ export interface Gateway {
   readonly summary: Summary;
   /** What is counted for the admin port; undefined without one. */
   metrics: Metrics | undefined;
+  /** Sends what invocations were to a collector; undefined without one. */
+  traces: Traces | undefined;
   /** The instance has let an invocation in: the next is no cold start. */
   hasInvoked: boolean;
   /** True from SIGTERM or `/pre-stop` on: new invocations are refused. */
@@ -63,6 +65,18 @@ export interface Metrics {
   refuseConnection(reason: 'address' | 'all'): void;
   /** In Prometheus' text format 0.0.4, or as OpenMetrics 1.0.0. */
   text(isOpen: boolean): string;
+}
+
+/** Sends spans of invocations to a collector. */
+export interface Traces {
+  /** An invocation is over. It is sent if its trace is sampled, with others. */
+  end(exchange: Exchange, outcome: Outcome, totalMs: number): void;
+  /**
+   * Sends what is held. Resolves when it has arrived, or could not, or after a second.
+   *
+   * @param isEnd - what has not arrived by then never will.
+   */
+  flush(isEnd: boolean): Promise<void>;
 }
 
 /** One request and its response, and what the access line says of them. */

@@ -28,7 +28,8 @@ export const hooks: Readonly<Record<'initialize' | 'pre-freeze' | 'pre-stop', Ho
   },
 
   /** What is held in memory may never be written: the instance can be stopped without another thaw. */
-  async 'pre-freeze'({ log, summary }) {
+  async 'pre-freeze'({ log, summary, traces }) {
+    await traces?.flush(false);
     summary.write('pre-freeze');
     log.flush();
   },
@@ -37,6 +38,7 @@ export const hooks: Readonly<Record<'initialize' | 'pre-freeze' | 'pre-stop', Ho
   async 'pre-stop'(gateway, { res }) {
     res.on('close', () => gateway.stop());
     await gateway.drain();
+    await gateway.traces?.flush(false);
   },
 };
 

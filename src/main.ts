@@ -81,6 +81,11 @@ async function main(): Promise<void> {
     server.once('connection', () => setImmediate(openAdmin, gateway));
   }
 
+  if (config.otlpEndpoint !== undefined) {
+    const { createTraces } = await import('./otlp.ts');
+    gateway.traces = createTraces(VERSION, config.otlpEndpoint, config, process.env, log);
+  }
+
   server.on('error', (error: NodeJS.ErrnoException) => {
     process.stderr.write(`noslate-fc: ${explain(error, config)}\n`);
     process.exit(1);
@@ -116,13 +121,16 @@ async function main(): Promise<void> {
     for (const exchange of gateway.invocations.values()) cutOff(exchange);
     // from Node 24 on V8 has loops that no thread can be got out of, and process.exit waits for all threads
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STUCK_MS);
-    Promise.resolve(agent?.close()).then(() => {
-      const end = (): void => process.exit(0);
-      log.flush();
-      // what a reader has not taken yet would be lost; one that takes nothing is not waited for
-      process.stdout.write('', end);
-      setTimeout(end, UNREAD_MS);
-    });
+    const closed = Promise.resolve(agent?.close());
+    closed
+      .then(() => gateway.traces?.flush(true))
+      .then(() => {
+        const end = (): void => process.exit(0);
+        log.flush();
+        // what a reader has not taken yet would be lost; one that takes nothing is not waited for
+        process.stdout.write('', end);
+        setTimeout(end, UNREAD_MS);
+      });
   }
   process.on('SIGTERM', () => (isStopping ? exit() : stop()));
   // a person at a terminal: at once

@@ -7,14 +7,11 @@ import type { AgentStats, PlaneStats } from './agent.ts';
 import { now } from './clock.ts';
 import type { Code } from './errors.ts';
 import type { Exchange, Gateway, Metrics, Outcome } from './gateway.ts';
+import { knownMethod, OTHER } from './method.ts';
 
 /** Seconds, as OpenTelemetry's conventions have them for HTTP servers. */
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 const BYTES = [1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
-
-/** Methods by name; what else there is counts as one, or a client could make as many series as it likes. */
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH']);
-const OTHER = '_OTHER';
 
 const TIMEOUTS: ReadonlySet<Code> = new Set<Code>(['TIMEOUT', 'QUEUE_TIMEOUT', 'INITIALIZER_TIMEOUT']);
 
@@ -200,7 +197,7 @@ export function createMetrics(version: string, gateway: Gateway, server: Server)
     active--;
     const isCall = kind === 'event' || kind === 'http';
     const seconds = (now() - startedAt) / 1000;
-    const method = METHODS.has(req.method ?? '') ? req.method : OTHER;
+    const method = knownMethod(req.method);
     // nothing was sent to who left before
     const status = firstByteMs === undefined ? '' : res.statusCode;
     observe(duration.at(method, status, isCall ? route : kind), seconds);

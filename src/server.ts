@@ -79,6 +79,7 @@ export function createGateway(config: Config, log: Log, profile: Profile, stop: 
     reloads: { total: 0, succeeded: true },
     summary: createSummary(log, config.summary),
     metrics: undefined,
+    traces: undefined,
     hasInvoked: false,
     draining: false,
     invocations: new Table(),
@@ -166,7 +167,7 @@ function spoil(gateway: Gateway, exchange: Exchange, fault: GatewayError): void 
 }
 
 /** Tells who asks for what, and by when. */
-function describe({ config }: Gateway, req: IncomingMessage, res: ServerResponse): Exchange {
+function describe({ config, traces }: Gateway, req: IncomingMessage, res: ServerResponse): Exchange {
   const url = urlOf(req);
   const startedAt = now();
   const asked = secondsOf(req.headers['x-fc-function-timeout'], config.timeout);
@@ -183,7 +184,7 @@ function describe({ config }: Gateway, req: IncomingMessage, res: ServerResponse
     startedAt,
     deadline: startedAt + timeout * 1000,
     cancellation: new Cancellation(),
-    trace: kind === 'event' || kind === 'http' ? traceOf(req.headers, false, config) : undefined,
+    trace: kind === 'event' || kind === 'http' ? traceOf(req.headers, traces !== undefined, config) : undefined,
     invocation: 0,
     function: '',
     route: '',
@@ -222,7 +223,10 @@ function end(gateway: Gateway, exchange: Exchange): void {
     gateway.log.line(`FC ${MARKER[kind]} End RequestId: ${requestId}${suffix}`);
   }
   const totalMs = now() - exchange.startedAt;
-  if (kind === 'event' || kind === 'http') gateway.summary.end(exchange, outcome, totalMs);
+  if (kind === 'event' || kind === 'http') {
+    gateway.summary.end(exchange, outcome, totalMs);
+    gateway.traces?.end(exchange, outcome, totalMs);
+  }
   gateway.log.access({
     requestId,
     traceId: exchange.trace?.traceId,
