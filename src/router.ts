@@ -48,6 +48,8 @@ export function kindOf(
 /** The request's target in origin form, without the prefix that FC 2.0's own domain puts before the path. */
 export function urlOf(req: IncomingMessage): string {
   let url = req.url ?? '/';
+  // it is refused with one, but told of without
+  if (url.includes('#')) url = url.slice(0, url.indexOf('#'));
   if (!url.startsWith('/') && url !== '*') url = url.replace(/^[a-z][a-z0-9+.-]*:\/\/[^/?]*/i, '');
   if (url.startsWith('/2016-08-15/proxy/')) url = url.replace(/^\/2016-08-15\/proxy\/[^/?]+\/[^/?]+/, '');
   return url.startsWith('/') || url === '*' ? url : `/${url}`;

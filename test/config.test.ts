@@ -53,7 +53,7 @@ config('should name every bad value, what was given and what is allowed', () => 
       'SERVER_PORT: expected a whole number from 0 to 65535, got "70000"',
       'SERVER_HEALTH_PATH: expected a path that starts with "/", got "health"',
       'SERVER_LOG: expected json, pretty, off, got "loud"',
-      'SERVER_FC_LOG: expected on, off, got "yes"',
+      'SERVER_FC_LOG: expected on or 1, off or 0, got "yes"',
     ],
   );
   for (const value of ['0', '-1', '1.5', 'x', '1e3', '2147484'])
