@@ -3,7 +3,7 @@ import { AGENTS, type AgentName, surround } from './agents.ts';
 import { ask, startServer, suite, temporary, write } from './helpers.ts';
 
 /** Built-in modules of Node's that one agent needs, and the others must not pay for. */
-const COSTLY = ['NativeModule worker_threads', 'NativeModule http2', 'NativeModule internal/http2/core'];
+const COSTLY = ['worker_threads', 'http2', 'internal/http2/core', 'https', 'tls'].map(name => `NativeModule ${name}`);
 const NEEDED: Partial<Record<AgentName, string[]>> = { local: ['NativeModule worker_threads'] };
 
 const loading = suite('only the chosen agent');
