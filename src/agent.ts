@@ -99,4 +99,6 @@ export interface TriggerResponse {
   headers: RawHeaders;
   /** Must be read or destroyed; destroying it cancels the call. Fails with a GatewayError. */
   body: Readable;
+  /** Who gave it, where that can be known. */
+  worker?: string;
 }

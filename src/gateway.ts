@@ -102,6 +102,8 @@ export interface Exchange {
   invocation: number;
   /** What runs, once it is known: `NAME` of a function or `service:NAME`. */
   function: string;
+  /** Which worker of it, where the agent can know. */
+  worker: string | undefined;
   /** The path of the route that matched, as the profile has it; empty where none did. */
   route: string;
   /** It is the instance's first invocation. */

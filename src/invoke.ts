@@ -36,7 +36,9 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   const metadata = metadataOf(exchange, isTrusted);
   if (config.timing === 'on') exchange.handedMs = now() - exchange.startedAt;
   const response = type === 'service' ? agent.invokeService(name, req, metadata) : agent.invoke(name, req, metadata);
-  respond(gateway, exchange, await response);
+  const answer = await response;
+  exchange.worker = answer.worker;
+  respond(gateway, exchange, answer);
 }
 
 function metadataOf(

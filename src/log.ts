@@ -17,6 +17,8 @@ export interface Access {
   /** Without the query, which may hold secrets. */
   path: string;
   function: string;
+  /** Which worker answered, where the agent can know. */
+  worker: string | undefined;
   status: number;
   bytesIn: number;
   bytesOut: number;
@@ -35,6 +37,8 @@ export interface Source {
   function: string;
   worker: string;
   stream: 'stdout' | 'stderr';
+  /** Of the call that it was printed in, where there was but one. */
+  requestId?: string;
 }
 
 /** Writes one line per event to stdout, the only stream that FC collects for sure. */

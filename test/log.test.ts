@@ -21,6 +21,7 @@ const ACCESS: Access = {
   method: 'GET',
   path: '/a',
   function: 'f',
+  worker: undefined,
   status: 200,
   bytesIn: 1,
   bytesOut: 2,

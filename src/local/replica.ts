@@ -95,7 +95,10 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
   const take = createTaker(held, log);
   const linesOf = (stream: 'stdout' | 'stderr'): Lines => {
     const source = { ...tags, stream };
-    const lines = createLines(line => log.output(line, source));
+    const lines = createLines(line => {
+      const [entry] = entries.size === 1 ? entries.values() : [];
+      log.output(line, entry === undefined ? source : { ...source, requestId: entry.call.metadata.requestId });
+    });
     // what is printed before the worker's own code runs, by a module that it was told to load first
     worker[stream].setEncoding('utf8').on('data', lines.add);
     return lines;
@@ -184,7 +187,7 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
         entry.isOver = isEnd;
         if (isEnd) entry.stopBody();
         inlet.receive(piece, isEnd);
-        entry.call.answer({ status, headers, body: inlet });
+        entry.call.answer({ status, headers, body: inlet, worker: name });
         break;
       }
       case 'data':

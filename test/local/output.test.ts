@@ -165,4 +165,28 @@ output('should be told that FC would freeze away what it leaves behind, once', a
   });
 });
 
+output('should be told with the call that it was printed in, where its worker had no other', async () => {
+  const source = `
+    let others = 0;
+    exports.handler = async (ctx, req, res) => {
+      others++;
+      console.log('begins ' + req.url);
+      while (req.url === '/first' && others < 2) await new Promise(done => setTimeout(done, 5));
+      console.log('ends ' + req.url);
+      res.end();
+    };`;
+  const overrides = { f: { worker: { replicaCountLimit: 1 } } };
+  await withServer({ functions: { f: source }, overrides }, async ({ port, line, access }) => {
+    const call = (path: string) => ask(port, { path, headers: { 'x-fc-request-id': `id-of-${path.slice(1)}` } });
+    const told = async (message: string) => (await line(message, item => item.message === message))['requestId'];
+    const first = call('/first');
+    assert.is(await told('begins /first'), 'id-of-first');
+    await Promise.all([first, call('/second')]);
+    assert.is(await told('begins /second'), undefined);
+    await call('/third');
+    assert.is(await told('ends /third'), 'id-of-third');
+    assert.is((await access('id-of-third'))['worker'], 'f-1');
+  });
+});
+
 output.run();
