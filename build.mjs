@@ -23,8 +23,22 @@ const common = {
   format: 'cjs',
   target: 'node16.18',
   charset: 'utf8',
+  metafile: true,
   logLevel: 'warning',
 };
+
+/** Packages whose code is in a file, by file. */
+const inside = {};
+
+/** Notes what a build has put into its files, or into a file that holds them. */
+function note({ outputs }, holder) {
+  for (const [output, { inputs }] of Object.entries(outputs)) {
+    if (output.endsWith('.map')) continue;
+    const names = Object.keys(inputs).flatMap(path => /.*\bnode_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1] ?? []);
+    const file = holder ?? output;
+    inside[file] = [...new Set([...(inside[file] ?? []), ...names])].sort();
+  }
+}
 
 const isCoverage = process.argv.includes('--coverage');
 
@@ -33,9 +47,9 @@ const isCoverage = process.argv.includes('--coverage');
  * for each process.
  */
 async function make(options) {
-  if (!isCoverage) return build({ ...common, ...options });
-  const changed = { minify: false, sourcemap: 'external', write: false };
-  const { outputFiles } = await build({ ...common, ...options, ...changed });
+  const changed = isCoverage && { minify: false, sourcemap: 'external', write: false };
+  const { outputFiles = [], metafile } = await build({ ...common, ...options, ...changed });
+  note(metafile);
   for (const { path, text } of outputFiles) {
     const isMap = path.endsWith('.map');
     const file = isMap ? join('coverage/maps', relative('', path)) : path;
@@ -85,9 +99,13 @@ await make({
   define: { CONSOLE_PAGE: JSON.stringify(await makePage()), VERSION: JSON.stringify(version) },
   minify: true,
 });
+// for release.mjs, which has no other way to know
+writeFileSync('dist/inside.json', `${JSON.stringify(inside, null, 2)}\n`);
 // their licences ask for it where they are copied
-const bundled = ['preact', 'yaml'].map(name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`);
-writeFileSync('dist/desk.LICENSES.txt', bundled.join('\n'));
+const licences = inside['dist/desk.js'].map(
+  name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`,
+);
+writeFileSync('dist/desk.LICENSES.txt', licences.join('\n'));
 rmSync('dist/conformance', { recursive: true, force: true });
 for (const name of ['function', 'express.cjs'])
   cpSync(`src/desk/conformance/${name}`, `dist/conformance/${name}`, { recursive: true });
@@ -131,7 +149,7 @@ if (isTest) {
 
 /** The console's page: one text that loads nothing else. */
 async function makePage() {
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     entryPoints: ['src/desk/view/console/page/main.tsx'],
     outdir: 'dist',
     bundle: true,
@@ -141,8 +159,10 @@ async function makePage() {
     jsxImportSource: 'preact',
     minify: true,
     write: false,
+    metafile: true,
     logLevel: 'warning',
   });
+  note(metafile, 'dist/desk.js');
   const text = ending => outputFiles.find(({ path }) => path.endsWith(ending))?.text ?? '';
   const head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">';
   const icon = '<link rel="icon" href="data:,">';
