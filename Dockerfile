@@ -47,7 +47,8 @@ RUN mkdir code && if [ "$SERVER_NODE_VERSION" != noslate ]; then \
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
-RUN npm ci --no-audit --no-fund
+# no script of a package runs here: none is needed
+RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY build.mjs tsconfig.json ./
 COPY src src
 RUN node build.mjs
