@@ -99,7 +99,7 @@ await make({
   define: { CONSOLE_PAGE: JSON.stringify(await makePage()), VERSION: JSON.stringify(version) },
   minify: true,
 });
-// for release.mjs, which has no other way to know
+// for the release, which has no other way to know
 writeFileSync('dist/inside.json', `${JSON.stringify(inside, null, 2)}\n`);
 // their licences ask for it where they are copied
 const licences = inside['dist/desk.js'].map(

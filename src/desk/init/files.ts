@@ -177,9 +177,17 @@ const DOCKERFILE = `# Noslate, the gateway and these functions. The image that i
 #
 #   docker build -t "$IMAGE" .
 ARG BASE=noslate-fc
+FROM \${BASE} AS functions
+WORKDIR /functions
+COPY . ./
+# they go beside the server, and must not replace it
+RUN for name in server.js server.js.cache start.sh node warm; do \\
+      if [ -e "$name" ]; then echo "$name: the image has one of its own, give yours another name" >&2; exit 1; fi; \\
+    done
+
 FROM \${BASE}
 # where that image has its server, and functions of its own
-COPY . ./
+COPY --from=functions /functions ./
 # a noslate.json that cannot be used ends the build, not a deployment
 RUN "$NOSLATE_BIN/node" server.js --check --config noslate.json
 `;
