@@ -126,7 +126,10 @@ export function secondsOf(value: string | string[] | undefined, fallback: number
   return Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, MAX_SECONDS) : fallback;
 }
 
-/** The most that a function's header fields may have, as they are sent. FC passes on 8 KB of them. */
+/**
+ * The most that a function's header fields may have, as they are sent, and a request's with its target. FC passes on 8 KB
+ * of them.
+ */
 export const MAX_HEAD_BYTES: number = 64 * 1024;
 
 /** @see MAX_HEAD_BYTES */
@@ -223,8 +226,10 @@ export function malformed({
   let hosts = 0;
   let codings: string | undefined;
   let hasLength = false;
+  let bytes = url.length;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string;
+    bytes += name.length + (raw[i + 1] as string).length + 4;
     if (IS_LAX && !TOKEN.test(name)) return bad(`header ${JSON.stringify(name)}: expected a name`);
     switch (name.length) {
       case 4:
@@ -245,6 +250,10 @@ export function malformed({
         if (name.toLowerCase() !== 'expect' || isOld || /^100-continue$/i.test(raw[i + 1] as string)) break;
         return new GatewayError('EXPECTATION_FAILED', 'expect: only 100-continue can be met');
     }
+  }
+  // node:http counts names and values alone: of short lines it would take hundreds of KiB
+  if (bytes > MAX_HEAD_BYTES) {
+    return new GatewayError('HEADERS_TOO_LARGE', `request line and headers: expected at most ${MAX_HEAD_BYTES} bytes`);
   }
   if (hosts > 1) return bad(`host: expected one, got ${hosts}`);
   if (hosts === 0 && !isOld) return bad('host: expected one, got none');
