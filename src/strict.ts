@@ -17,7 +17,8 @@ const MAX_LINE = 128 * 1024;
 
 const LENGTH = /^content-length:[ \t]*(\d+)/i;
 const CHUNKED = /^transfer-encoding:.*\bchunked[ \t]*$/i;
-const SIZE = /^[\da-f]{1,13}(?=$|;.)/i;
+const SIZE = /^[\da-f]{1,13}(?=$|;(?:[^"]|"(?:[^"\\]|\\.)*")+$)/i;
+const FIELD = /^[-!#$%&'*+.^_`|~\w]+:/;
 
 /** What the next byte is of. */
 type Place = 'start' | 'head' | 'size' | 'trailer' | 'body' | 'chunk' | 'raw';
@@ -66,7 +67,7 @@ export function createScanner(): (piece: Buffer) => number {
         return line === '';
       default:
         if (line === '') place = 'start';
-        return true;
+        return line === '' || FIELD.test(line);
     }
   }
 
