@@ -126,10 +126,7 @@ export function secondsOf(value: string | string[] | undefined, fallback: number
   return Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, MAX_SECONDS) : fallback;
 }
 
-/**
- * The most that a function's header fields may have, as they are sent, and a request's with its target. FC passes on 8 KB
- * of them.
- */
+/** The most that a function's header fields may have, as they are sent. FC passes on 8 KB of them. */
 export const MAX_HEAD_BYTES: number = 64 * 1024;
 
 /** @see MAX_HEAD_BYTES */
@@ -206,14 +203,18 @@ const TOKEN = /^[-!#$%&'*+.^_`|~\w]+$/;
  * Says what is wrong with a request that node:http let through, or nothing. A gateway that is laxer than
  * its neighbours can be made to disagree with them about who is asked and where a message ends.
  *
+ * @param maxBytes - of the head.
  * @see RFC 9112 §3.2 (target and Host), §6.1 (Transfer-Encoding); RFC 9110 §10.1.1 (Expect)
  */
-export function malformed({
-  httpVersion,
-  method,
-  url = '',
-  rawHeaders: raw,
-}: Pick<IncomingMessage, 'httpVersion' | 'method' | 'url' | 'rawHeaders'>): GatewayError | undefined {
+export function malformed(
+  {
+    httpVersion,
+    method,
+    url = '',
+    rawHeaders: raw,
+  }: Pick<IncomingMessage, 'httpVersion' | 'method' | 'url' | 'rawHeaders'>,
+  maxBytes: number,
+): GatewayError | undefined {
   if (httpVersion !== '1.1' && httpVersion !== '1.0') return bad(`HTTP version ${httpVersion}: expected 1.1 or 1.0`);
   const isOld = httpVersion === '1.0';
   if (!url.startsWith('/') && !(url === '*' && method === 'OPTIONS')) {
@@ -252,8 +253,8 @@ export function malformed({
     }
   }
   // node:http counts names and values alone: of short lines it would take hundreds of KiB
-  if (bytes > MAX_HEAD_BYTES) {
-    return new GatewayError('HEADERS_TOO_LARGE', `request line and headers: expected at most ${MAX_HEAD_BYTES} bytes`);
+  if (bytes > maxBytes) {
+    return new GatewayError('HEADERS_TOO_LARGE', `request line and headers: expected at most ${maxBytes} bytes`);
   }
   if (hosts > 1) return bad(`host: expected one, got ${hosts}`);
   if (hosts === 0 && !isOld) return bad('host: expected one, got none');

@@ -132,7 +132,7 @@ function begin(
   const { kind } = exchange;
   gateway.metrics?.begin();
   open(gateway, exchange);
-  const fault = broken ?? malformed(req) ?? tooLarge(req, gateway.config);
+  const fault = broken ?? malformed(req, gateway.config.maxHeaderBytes) ?? tooLarge(req, gateway.config);
   if (fault !== undefined) {
     respondError(gateway, exchange, fault);
   } else if (kind === 'http' || kind === 'event') {

@@ -186,7 +186,7 @@ timeouts.run();
 const guard = suite('malformed');
 
 const faultOf = (httpVersion: string, rawHeaders: string[], url = '/', method = 'GET'): string => {
-  const fault = malformed({ httpVersion, method, url, rawHeaders });
+  const fault = malformed({ httpVersion, method, url, rawHeaders }, 65_536);
   return fault === undefined ? '' : `${fault.status} ${fault.message}`;
 };
 
