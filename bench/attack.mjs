@@ -1,11 +1,11 @@
 // Clients that mean no good: node bench/attack.mjs KIND PORT SECONDS. Prints JSON: what they have had of the server.
+// Each connection that is closed is opened again.
 //
-// idle   5000 connections from 100 addresses that say nothing, opened again where they are closed
+// idle   5000 connections from 100 addresses that say nothing
 // flood  256 connections from one address, each of which asks as fast as it is answered
 import { connect } from 'node:net';
 
 const [kind, port, seconds] = process.argv.slice(2);
-const [, , , , , most = '256'] = process.argv;
 const counts = { connections: 0, refused: 0, answers: 0 };
 const REQUEST = 'GET / HTTP/1.1\r\nhost: a\r\n\r\n';
 /** Before a connection that was closed is opened again, ms. */
@@ -21,19 +21,19 @@ function attack(localAddress) {
       // its last bytes, if it comes in pieces
       if (!chunk.toString('latin1').endsWith('0\r\n\r\n')) return;
       answers++;
+      counts.answers++;
       socket.write(REQUEST);
     });
   } else socket.resume();
   socket.on('error', () => {});
   socket.on('close', () => {
-    counts.answers += answers;
     if (answers === 0) counts.refused++;
     setTimeout(attack, AGAIN_MS, localAddress);
   });
 }
 
 if (kind === 'idle') for (let i = 0; i < 5000; i++) attack(`127.0.1.${1 + (i % 100)}`);
-else for (let i = 0; i < Number(most); i++) attack('127.0.0.66');
+else for (let i = 0; i < 256; i++) attack('127.0.0.66');
 
 setTimeout(() => {
   console.log(JSON.stringify(counts));
