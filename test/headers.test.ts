@@ -205,6 +205,15 @@ guard('should let through what HTTP allows', () => {
   assert.is(faultOf('1.0', ['Expect', 'x']), '');
 });
 
+guard('should count each line with its colon, space and end', () => {
+  // with the target, and 9 bytes of Host
+  const lines = Array.from({ length: 13_000 }, () => ['x', '']).flat();
+  const rest = 64 * 1024 - 1 - 9 - 13_000 * 5 - 5;
+  const head = ['Host', 'a', ...lines, 'y'];
+  assert.is(faultOf('1.1', [...head, 'z'.repeat(rest)]), '');
+  assert.match(faultOf('1.1', [...head, 'z'.repeat(rest + 1)]), '431 request line and headers: expected at most 65536');
+});
+
 guard('should say what is wrong with the rest', () => {
   const host = ['Host', 'a'];
   assert.match(faultOf('2.0', host), '400 HTTP version 2.0');
