@@ -112,8 +112,6 @@ hostile('should be so a byte at a time', async () => {
 
 hostile('should leave nothing behind', async () => {
   await expectUnharmed(server, sockets);
-  const strangers = (seenBy(server).get('no mark') ?? []).filter(request => !/^GET \/(ordinary|after)/.test(request));
-  assert.equal(strangers, []);
   await server.stop();
 });
 

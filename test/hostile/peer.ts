@@ -96,6 +96,11 @@ export async function expectUnharmed(server: Server, sockets: number): Promise<v
   const reply = await ask(server.port, { path: '/after' });
   assert.is(reply.headers['x-told'], `GET /after 127.0.0.1:${server.port} 0`);
   assert.not.match(server.output(), /uncaught|internal error|"INTERNAL"/i);
+  const unmarked = seenBy(server).get('no mark') ?? [];
+  assert.equal(
+    unmarked.filter(request => !/^GET \/(ordinary\?|after$)/.test(request)),
+    [],
+  );
   await eventually('all connections to be closed', async () => socketsOf(server) <= sockets);
 }
 

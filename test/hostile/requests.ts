@@ -20,7 +20,7 @@ export function requestsIn(sent: string): SentRequest[] {
     const end = rest.indexOf('\r\n\r\n');
     if (end < 0) return requests;
     const head = rest.slice(0, end);
-    const [, method = '', target = ''] = /^(\S+) (.*) HTTP\/1\.[01](?:\r\n|$)/.exec(head) ?? [];
+    const [, method = '', target = ''] = /^(\S+) (.*) [A-Z]+\/1\.[01](?:\r\n|$)/.exec(head) ?? [];
     const url = target.replace(/^https?:\/\/[^/?]*/i, '');
     const line = `${method} ${url.startsWith('?') ? `/${url}` : url}`;
     requests.push({ mark: /mark-[a-z]\d{3}/.exec(head)?.[0] ?? '', line });

@@ -441,7 +441,13 @@ const LINES: readonly Row[] = [
     'a zero byte behind the version': line(`GET ${URL} HTTP/1.1\0`),
     'HTTP/0.9 and LF': `GET ${URL}\n`,
     'another protocol of the same form': line(`GET ${URL} SIP/2.0`),
+    'RTSP of a method of its own': line(`DESCRIBE rtsp://a${URL} RTSP/1.0`),
   }),
+  // ought to be 400: node:http's parser takes these names for HTTP's and does not tell of them; messages end alike in all
+  // of them
+  ...taken('RFC 9112 §2.3', told('GET'), { 'RTSP/1.1 of GET': line(`GET ${URL} RTSP/1.1`) }),
+  ...taken('RFC 9112 §2.3', told('GET'), { 'RTSP/1.0 of GET': line(`GET ${URL} RTSP/1.0`) }, { ends: true }),
+  ...taken('RFC 9112 §2.3', told('SOURCE'), { 'ICE/1.0 of SOURCE': line(`SOURCE ${URL} ICE/1.0`) }, { ends: true }),
   ...refused('RFC 9112 §3.2', {
     'authority form of GET': line('GET a:80 HTTP/1.1'),
     'a name for a target': line(`GET r?${MARK} HTTP/1.1`),
