@@ -122,7 +122,8 @@ export const MAX_SECONDS = 2_147_483;
 
 /** Reads a timeout that FC sent, whole seconds; anything else gives the fallback. */
 export function secondsOf(value: string | string[] | undefined, fallback: number): number {
-  const seconds = Number(value);
+  // only digits: Number would take 0x10 and 1e3 too
+  const seconds = /^\d+$/.test(String(value)) ? Number(value) : 0;
   return Number.isInteger(seconds) && seconds > 0 ? Math.min(seconds, MAX_SECONDS) : fallback;
 }
 

@@ -176,7 +176,7 @@ const timeouts = suite('secondsOf');
 
 timeouts('should take whole seconds that a timer can hold, else the fallback', () => {
   assert.is(secondsOf('300', 3), 300);
-  for (const value of [undefined, '', '0', '-1', '1.5', 'x', ['1', '2']])
+  for (const value of [undefined, '', '0', '-1', '1.5', 'x', '0x10', '1e3', '+5', ['1', '2']])
     assert.is(secondsOf(value, 3), 3, String(value));
   assert.is(secondsOf('99999999999', 3), 2_147_483);
 });

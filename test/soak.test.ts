@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import * as assert from 'uvu/assert';
 import { freePort } from '../src/desk/fc/port.ts';
+import { AGENTS } from './agents.ts';
 import { ask, eventually, type Functions, launch, project, suite, within } from './helpers.ts';
 import { type Planes, startPlanes } from './planes/index.ts';
 
@@ -24,8 +25,8 @@ import { type Planes, startPlanes } from './planes/index.ts';
  */
 
 const SECONDS = Number(process.env['SOAK_SECONDS'] ?? 10);
-/** The whole number of stops is for CI and for who asks for it. */
-const STOPS = process.env['SOAK_SECONDS'] === undefined ? 10 : 50;
+/** Of each agent; all of them are for CI and for who asks for it. */
+const STOPS = process.env['SOAK_SECONDS'] === undefined ? 5 : 25;
 const ROUNDS = 5;
 const CALLERS = 24;
 /** Between two calls of a caller, ms, at most: the machine has to bear it. */
@@ -239,7 +240,7 @@ async function sample(adminPort: number): Promise<Sample> {
   };
 }
 
-for (const agent of ['local', 'native'] as const) {
+for (const agent of AGENTS.filter(name => name !== 'sdk')) {
   const soak = suite(`soak :: ${agent}`, { ms: SECONDS * 1000 * 2 + 120_000 });
 
   soak(`should account for every call, and stay as it is, ${SECONDS} s`, async () => {
