@@ -1,5 +1,5 @@
-// One table, and long for that: what an attacker, a broken client or another protocol may send, as bytes, with the right
-// answer to each. What ordinary clients send, and the plain faults, are in wire.test.ts.
+// One table, and long for that: what an attacker, a broken client or another protocol may send, as bytes, with the
+// right answer to each. What ordinary clients send, and the plain faults, are in wire.test.ts.
 
 /** Stands in a row for what marks its requests; of the same length, so that lengths stay what they are. */
 export const MARK = 'mark-z000';
@@ -11,9 +11,9 @@ export interface Row {
   readonly rfc: string;
   /** As latin1. Behind it a request for `/sentinel` is sent, but to what `leaves`. */
   readonly bytes: string;
-  /** By answer: its status, and behind it what the function was told, if it was asked: method, URL, Host, bytes of body. */
+  /** By answer: its status, and what the function was told, if it was asked: method, URL, Host, bytes of body. */
   readonly answers: readonly string[];
-  /** Whether the connection ends with the last answer. Where not, the sentinel is answered next; else it is never seen. */
+  /** Whether the connection ends with the last answer. Where not, the sentinel is answered next; else not seen. */
   readonly ends: boolean;
   /** It is found to be broken when the function may have been asked already. */
   readonly begins: boolean;
@@ -35,6 +35,8 @@ const post = (fields: string, body = ''): string => `${head('POST', fields)}\r\n
 const chunked = (body: string): string => post('transfer-encoding: chunked\r\n', body);
 /** What must never be asked for: it is a part of something else. */
 const SMUGGLED = `GET /smuggled?${MARK} HTTP/1.1\r\nhost: a\r\n\r\n`;
+/** How TLS begins. */
+const HELLO = '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03';
 const LENGTH = `content-length: ${SMUGGLED.length}\r\n`;
 const told = (method: string, bytes = 0, url = URL, host = 'a'): string => `200 ${method} ${url} ${host} ${bytes}`;
 
@@ -443,8 +445,8 @@ const LINES: readonly Row[] = [
     'another protocol of the same form': line(`GET ${URL} SIP/2.0`),
     'RTSP of a method of its own': line(`DESCRIBE rtsp://a${URL} RTSP/1.0`),
   }),
-  // ought to be 400: node:http's parser takes these names for HTTP's and does not tell of them; messages end alike in all
-  // of them
+  // ought to be 400: node:http's parser takes these names for HTTP's and does not tell of them; messages end alike
+  // in all of them
   ...taken('RFC 9112 §2.3', told('GET'), { 'RTSP/1.1 of GET': line(`GET ${URL} RTSP/1.1`) }),
   ...taken('RFC 9112 §2.3', told('GET'), { 'RTSP/1.0 of GET': line(`GET ${URL} RTSP/1.0`) }, { ends: true }),
   ...taken('RFC 9112 §2.3', told('SOURCE'), { 'ICE/1.0 of SOURCE': line(`SOURCE ${URL} ICE/1.0`) }, { ends: true }),
@@ -616,7 +618,7 @@ const HOPS: readonly Row[] = [
     told('GET'),
     {
       'a handshake of WebSocket, and a frame': `${get(
-        'connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n',
+        'connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: eA==\r\n',
       )}\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58`,
       'a handshake of WebSocket of another version':
         get('connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 777\r\n') + SMUGGLED,
@@ -624,7 +626,7 @@ const HOPS: readonly Row[] = [
         'connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n',
       )}PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0`,
       'h2c that Connection does not name': get('upgrade: h2c\r\n') + SMUGGLED,
-      'an upgrade to TLS': `${get('connection: upgrade\r\nupgrade: TLS/1.2\r\n')}\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03`,
+      'an upgrade to TLS': `${get('connection: upgrade\r\nupgrade: TLS/1.2\r\n')}${HELLO}`,
       'an upgrade to many': get('connection: upgrade\r\nupgrade: a, b, websocket, h2c\r\n') + SMUGGLED,
       'an upgrade to nothing': get('connection: upgrade\r\nupgrade:\r\n') + SMUGGLED,
     },
@@ -650,7 +652,7 @@ const HOPS: readonly Row[] = [
     // whatever it asks for: there are no tunnels
     'CONNECT of a path': line(`CONNECT ${URL} HTTP/1.1`),
     'CONNECT in HTTP/1.0': `CONNECT a:80 HTTP/1.0\r\n\r\n${SMUGGLED}`,
-    'CONNECT and TLS': 'CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03',
+    'CONNECT and TLS': `CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n${HELLO}`,
   }),
   ...refused('RFC 9112 §3.2.3', {
     'CONNECT in small letters': line('connect a:80 HTTP/1.1'),
@@ -742,7 +744,7 @@ const GATEWAY: readonly Row[] = [
 /** What clients of other protocols say first. */
 const FOREIGN: readonly Row[] = [
   ...refused('RFC 9112 §2.2', {
-    'a ClientHello of TLS 1.3': `\x16\x03\x01\0\xf8\x01\0\0\xf4\x03\x03${'\x55'.repeat(32)}\x20${'\xaa'.repeat(32)}\0\x08\x13\x02\x13\x03`,
+    'a ClientHello of TLS': `${HELLO}${'\x55'.repeat(32)}\x20${'\xaa'.repeat(32)}\0\x08\x13\x02\x13\x03`,
     'a ClientHello of SSL 2': '\x80\x2e\x01\x03\x01\0\x15\0\0\0\x10',
     SSH: 'SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n',
     'Redis by RESP': '*1\r\n$4\r\nPING\r\n',
@@ -774,7 +776,7 @@ const FOREIGN: readonly Row[] = [
     'the preface of HTTP/2, and frames': 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\xff\xff',
     'a frame of HTTP/2': '\0\0\0\x04\0\0\0\0\0',
     'the PROXY protocol': `PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n${SMUGGLED}`,
-    'the PROXY protocol, version 2': `\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\0\x01\0\x02${SMUGGLED}`,
+    'the PROXY protocol, version 2': `\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\0\x01\0\x02${SMUGGLED}`,
     'an answer': `HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n${SMUGGLED}`,
     JSON: '{"jsonrpc":"2.0"}\r\n',
     XML: '<?xml version="1.0"?>\r\n',
@@ -873,7 +875,8 @@ const MIXES: readonly Row[] = [
     'a request behind trailers': chunked('3\r\nabc\r\n0\r\ncontent-type: x\r\nhost: b\r\n\r\n') + SECOND,
   }),
   ...rows('RFC 9112 §9.3.2', [told('GET'), told('POST', 3), '417'], {
-    'three requests, the last of which expects much': `${get()}${chunked('3\r\nabc\r\n0\r\n\r\n')}${get('expect: x\r\n', `/smuggled?${MARK}`)}`,
+    'three requests, the last of which expects much':
+      get() + chunked('3\r\nabc\r\n0\r\n\r\n') + get('expect: x\r\n', `/smuggled?${MARK}`),
   }),
   ...rows('RFC 9112 §9.3.2', [told('GET'), '431'], {
     'a field of 100 KB behind a request': get() + get(`x: ${'y'.repeat(100_000)}\r\n`, `/smuggled?${MARK}`),
@@ -889,8 +892,14 @@ const MIXES: readonly Row[] = [
     'RFC 9112 §9.3',
     [told('POST', 3)],
     {
-      'HTTP/1.0 that would stay, and a request behind it': `${post('connection: keep-alive\r\ncontent-length: 3\r\n', 'abc').replace('HTTP/1.1', 'HTTP/1.0')}${SMUGGLED}`,
-      'a body behind close, and a request behind it': `${post('connection: close\r\ncontent-length: 3\r\n', 'abc')}${SMUGGLED}`,
+      'HTTP/1.0 that would stay, and a request behind it': post(
+        'connection: keep-alive\r\ncontent-length: 3\r\n',
+        `abc${SMUGGLED}`,
+      ).replace('HTTP/1.1', 'HTTP/1.0'),
+      'a body behind close, and a request behind it': post(
+        'connection: close\r\ncontent-length: 3\r\n',
+        `abc${SMUGGLED}`,
+      ),
       'chunks behind close, and a request behind them': post(
         'connection: close\r\ntransfer-encoding: chunked\r\n',
         `3\r\nabc\r\n0\r\n\r\n${SMUGGLED}`,
