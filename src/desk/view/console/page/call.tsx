@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { CallDetail, CallRecordView, HeadView, Part } from '../api.ts';
+import type { CallDetail, CallRecordView, CallRow, HeadView, Part } from '../api.ts';
 import { Copy, Marks, Problem, Status, useAsked } from './bits.tsx';
 import { Body } from './body.tsx';
 import { getCall, replay } from './client.ts';
@@ -29,7 +29,7 @@ export function Call({
   /** Where one goes who has seen enough; undefined where it stays. */
   close: string | undefined;
 }): JSX.Element {
-  const { detail, error } = useDetail(id);
+  const { detail, row, error } = useDetail(id);
   const heading = useRef<HTMLHeadingElement>(null);
   // who opens it by a key goes on reading here
   useEffect(() => {
@@ -51,13 +51,13 @@ export function Call({
           </a>
         )}
         <h2 ref={heading} tabIndex={-1}>
-          {detail === undefined ? id : nameOf(detail.call)}
+          {row === undefined ? id : nameOf(row)}
         </h2>
       </header>
       <Problem text={error} />
+      {row === undefined ? undefined : <Summary call={row} detail={detail} />}
       {detail === undefined ? undefined : (
         <>
-          <Summary detail={detail} />
           <Actions detail={detail} />
           <div class="tabs" role="tablist">
             {TABS.map(one => (
@@ -91,9 +91,22 @@ export function Call({
   );
 }
 
-/** A call's detail, asked for again whenever it has gone on. */
-export function useDetail(id: string): { detail: CallDetail | undefined; error: string } {
+/** The row that was opened last: while many calls come, it may be let go before it is asked for. */
+let opened: CallRow | undefined;
+
+/** Keeps what is known of a call that is about to be opened. */
+export function remember(row: CallRow): void {
+  opened = row;
+}
+
+/** A call's detail, asked for again whenever it has gone on, and what is known of it in any case. */
+export function useDetail(id: string): {
+  detail: CallDetail | undefined;
+  row: CallRow | undefined;
+  error: string;
+} {
   const row = useDesk().calls.get(id);
+  if (row !== undefined) opened = row;
   const [detail, setDetail] = useState<CallDetail>();
   const { error, ask } = useAsked();
   useEffect(() => {
@@ -111,11 +124,12 @@ export function useDetail(id: string): { detail: CallDetail | undefined; error: 
       clearTimeout(later);
     };
   }, [id, row]);
-  return { detail, error };
+  const known = row ?? (opened?.id === id ? opened : undefined);
+  return { detail, row: detail?.call ?? known, error };
 }
 
-function Summary({ detail }: { detail: CallDetail }): JSX.Element {
-  const { call, failure } = detail;
+function Summary({ call, detail }: { call: CallRow; detail: CallDetail | undefined }): JSX.Element {
+  const failure = detail?.failure;
   const facts: [string, string][] = [
     ['at', timeOfDay(desk.startedAt + call.at, true)],
     ['function', call.function ?? '–'],
@@ -132,7 +146,7 @@ function Summary({ detail }: { detail: CallDetail }): JSX.Element {
         <Status row={call} />
         <strong>{call.isDone ? duration(call.totalMs) : 'running'}</strong>
         <Marks row={call} />
-        <span class="reason">{call.isDone ? reasonOf(detail) : ''}</span>
+        <span class="reason">{call.isDone && detail !== undefined ? reasonOf(detail) : ''}</span>
       </p>
       {failure === undefined ? undefined : (
         <div class="failure">

@@ -2,8 +2,9 @@ import type { JSX } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { CallRow } from '../api.ts';
 import { Empty, Marks, Status } from './bits.tsx';
-import { Call, TABS, type Tab } from './call.tsx';
+import { Call, remember, TABS, type Tab } from './call.tsx';
 import { bytes, count, duration, plural, timeOfDay } from './format.ts';
+import { useHold } from './hold.ts';
 import { desk, useDesk } from './live.ts';
 import { go, linkTo, type Route } from './route.ts';
 import { EVERYTHING, type Filter, listed, nameOf } from './state.ts';
@@ -157,9 +158,9 @@ function Filters({ filter, id, found }: { filter: Filter; id: string | undefined
   );
 }
 
-/** The rows that can be seen. Who reads further down is not moved by what comes. */
+/** The rows that can be seen. Who reads further down, or points at one, is not moved by what comes. */
 function Rows({
-  rows,
+  rows: latest,
   open,
   filter,
 }: {
@@ -168,6 +169,10 @@ function Rows({
   filter: Filter;
 }): JSX.Element {
   const box = useRef<HTMLDivElement>(null);
+  const { items, on, release } = useHold(latest, JSON.stringify(filter));
+  // they stay, but what is known of them goes on
+  const rows = items.map(row => desk.calls.get(row.id) ?? row);
+  const above = rows.length === 0 ? 0 : latest.findIndex(({ id }) => id === rows[0]?.id);
   const [seen, setSeen] = useState({ top: 0, height: 600, row: 36 });
   const [active, setActive] = useState('');
   const first = rows[0]?.id;
@@ -227,10 +232,17 @@ function Rows({
 
   const isDown = seen.top > seen.row;
   return (
-    <>
-      {isDown ? (
-        <button type="button" class="to-top" onClick={() => box.current?.scrollTo({ top: 0 })}>
-          Newest
+    <div class="held" role="presentation" {...on}>
+      {isDown || above !== 0 ? (
+        <button
+          type="button"
+          class="to-top"
+          onClick={() => {
+            release();
+            box.current?.scrollTo({ top: 0 });
+          }}
+        >
+          {above > 0 ? `Newest (${count(above)} more)` : 'Newest'}
         </button>
       ) : undefined}
       <div
@@ -255,7 +267,7 @@ function Rows({
         ))}
         <div style={{ height: `${(rows.length - to) * seen.row}px` }} role="presentation" />
       </div>
-    </>
+    </div>
   );
 }
 
@@ -280,7 +292,10 @@ function Row({
       id={`row-${row.id}`}
       role="option"
       aria-selected={isOpen}
-      onClick={() => go(link)}
+      onClick={() => {
+        remember(row);
+        go(link);
+      }}
     >
       <Status row={row} />
       <span class="name" title={nameOf(row)}>

@@ -1,6 +1,7 @@
 import type { JSX } from 'preact';
 import type { Finding } from '../api.ts';
 import { plural, timeOfDay } from './format.ts';
+import { useHold } from './hold.ts';
 import { desk, useDesk } from './live.ts';
 import { linkTo } from './route.ts';
 
@@ -22,6 +23,7 @@ export function Contract(): JSX.Element {
   const rows = [...findings.values()].sort(
     (one, other) => Number(one.severity !== 'error') - Number(other.severity !== 'error') || other.at - one.at,
   );
+  const { items, on } = useHold(rows);
   if (rows.length === 0) {
     return (
       <div class="empty">
@@ -36,10 +38,10 @@ export function Contract(): JSX.Element {
     );
   }
   return (
-    <ul class="findings">
-      {rows.map(finding => (
+    <ul class="findings" {...on}>
+      {items.map(finding => (
         <li key={finding.id}>
-          <FindingCard finding={finding} level="h2" />
+          <FindingCard finding={findings.get(finding.id) ?? finding} level="h2" />
         </li>
       ))}
     </ul>

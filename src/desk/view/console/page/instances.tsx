@@ -4,6 +4,7 @@ import type { InstanceRow, LogRow } from '../api.ts';
 import { Empty, Problem, useAsked, usePolling } from './bits.tsx';
 import { act, getLog, redeploy, scale } from './client.ts';
 import { count, duration, megabytes, plural, shortId, timeOfDay } from './format.ts';
+import { useHold } from './hold.ts';
 import { desk, now, useDesk } from './live.ts';
 import { Log } from './log.tsx';
 import { linkTo, type Route } from './route.ts';
@@ -20,6 +21,7 @@ export function Instances({ route }: { route: Route }): JSX.Element {
   const most = about?.maxInstances ?? 0;
   const open = route.id === undefined ? undefined : instances.get(route.id);
   rows.sort((one, other) => Number(one.end !== undefined) - Number(other.end !== undefined));
+  const { items, on } = useHold(rows);
   return (
     <div class="instances">
       <div class="toolbar">
@@ -43,10 +45,10 @@ export function Instances({ route }: { route: Route }): JSX.Element {
           <p>The next call starts one; so does “One more”.</p>
         </Empty>
       ) : (
-        <ul class="instance-list">
-          {rows.map(row => (
+        <ul class="instance-list" {...on}>
+          {items.map(row => (
             <li key={row.id}>
-              <Instance row={row} isOpen={row.id === route.id} ask={ask} />
+              <Instance row={instances.get(row.id) ?? row} isOpen={row.id === route.id} ask={ask} />
             </li>
           ))}
         </ul>

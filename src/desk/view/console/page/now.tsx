@@ -227,7 +227,7 @@ function Lanes(): JSX.Element {
     return () => outer.removeEventListener('wheel', wheel);
   });
 
-  const drag = useRef<{ x: number; fixed: number; moved: boolean } | undefined>(undefined);
+  const drag = useRef<{ x: number; fixed: number; moved: boolean; bar: CallBar | undefined } | undefined>(undefined);
   const place = ({ offsetX: x, offsetY: y }: MouseEvent): CallBar | undefined => callAt(lanes.current, x, y);
   function onMove(event: PointerEvent): void {
     const start = drag.current;
@@ -246,7 +246,8 @@ function Lanes(): JSX.Element {
   function onUp(event: PointerEvent): void {
     const start = drag.current;
     drag.current = undefined;
-    const bar = place(event);
+    // what was pressed may have moved on since
+    const bar = start?.bar ?? place(event);
     if (start?.moved !== true && bar !== undefined) go(linkTo('calls', bar.id));
   }
 
@@ -295,7 +296,7 @@ function Lanes(): JSX.Element {
         <canvas
           ref={canvas}
           onPointerDown={event => {
-            drag.current = { x: event.offsetX, fixed: right(), moved: false };
+            drag.current = { x: event.offsetX, fixed: right(), moved: false, bar: place(event) };
           }}
           onPointerMove={onMove}
           onPointerUp={onUp}

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 
 /** The pages, in the order in which they stand. */
 export const VIEWS = ['now', 'calls', 'send', 'instances', 'costs', 'contract'] as const;
@@ -49,7 +49,8 @@ export function go(link: string, isStep: boolean = true): void {
 /** What is shown. */
 export function useRoute(): Route {
   const [hash, setHash] = useState(location.hash);
-  useEffect(() => {
+  // an effect would come after a frame, and miss a step made before it
+  useLayoutEffect(() => {
     const listener = (): void => setHash(location.hash);
     addEventListener('hashchange', listener);
     return () => removeEventListener('hashchange', listener);

@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
+import type { Result } from 'autocannon';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import * as assert from 'uvu/assert';
 import {
@@ -363,18 +364,72 @@ page('should filter the calls, and keep the filter in the address', async () => 
   });
 });
 
+/** Makes calls, twenty at a time; `end` leaves out those that are still to come. */
+async function load(url: string, amount: number): Promise<{ readonly result: Promise<Result>; end(): Promise<void> }> {
+  const { default: autocannon } = await import('autocannon');
+  const instance = autocannon({ url, connections: 20, amount });
+  const result = Promise.resolve(instance);
+  return {
+    result,
+    async end() {
+      instance.stop();
+      await result;
+    },
+  };
+}
+
+/** How many calls the page says that it knows. */
+const known = async (opened: Page): Promise<number> =>
+  Number(/of ([\d\s]+) call/.exec(await opened.locator('.found').innerText())?.[1]?.replace(/\s/g, ''));
+
+page('should open the call that was pressed, whatever comes before the button is let go', async () => {
+  await withPage('#/calls', async (opened, desk) => {
+    await curl(`${desk.url}/hello?pressed`);
+    const row = opened.locator('.row', { hasText: '?pressed' });
+    const box = await row.boundingBox();
+    assert.ok(box !== null);
+    await opened.mouse.move(box.x + 80, box.y + box.height / 2);
+    await opened.mouse.down();
+    const before = await known(opened);
+    const { result } = await load(`${desk.url}/hello?later`, 100);
+    await result;
+    await eventually('those to be known', async () => (await known(opened)) >= before + 100);
+    await opened.getByRole('button', { name: /^Newest \(1\d\d more\)$/ }).waitFor();
+    await opened.mouse.up();
+    await opened.locator('.open-call h2', { hasText: '?pressed' }).waitFor();
+    await opened.getByRole('link', { name: 'Close' }).hover();
+    await opened.locator('.row').first().getByText('?later').waitFor();
+  });
+});
+
+page('should show what it knows of a call that the desk has let go', async () => {
+  await withPage('#/calls', async (opened, desk) => {
+    await curl(`${desk.url}/hello?gone`);
+    const error = 'it is not kept any more';
+    await opened.route('**/api/calls/*', route => route.fulfill({ status: 404, json: { error } }));
+    await opened.locator('.row', { hasText: '?gone' }).click();
+    await opened.locator('.open-call h2', { hasText: '?gone' }).waitFor();
+    await opened.locator('.open-call .facts', { hasText: 'hello' }).waitFor();
+    await opened.locator('.open-call').getByRole('alert').getByText(error).waitFor();
+  });
+});
+
 page('should bear ten thousand calls, and keep the last after a reload', async () => {
   await withPage('#/calls', async (opened, desk) => {
-    const { default: autocannon } = await import('autocannon');
-    const load = autocannon({ url: `${desk.url}/hello`, connections: 20, amount: 10_000 });
-    await opened.getByText(/of 1\s?000 calls/).waitFor();
-    // it is used while they come
-    await opened.locator('.row').first().click();
-    await opened.locator('.open-call .facts').waitFor();
-    await opened.getByRole('link', { name: 'Now' }).click();
-    await opened.locator('.drawing canvas').waitFor();
-    const result = await within(60_000, load, 'ten thousand calls');
-    assert.equal([result.requests.sent >= 10_000, result.non2xx, result.errors], [true, 0, 0]);
+    const { result, end } = await load(`${desk.url}/hello`, 10_000);
+    try {
+      await opened.getByText(/of 1\s?000 calls/).waitFor();
+      // it is used while they come
+      await opened.locator('.row').first().click();
+      await opened.locator('.open-call .facts').waitFor();
+      await opened.getByRole('link', { name: 'Now' }).click();
+      await opened.locator('.drawing canvas').waitFor();
+      const { requests, non2xx, errors } = await within(60_000, result, 'ten thousand calls');
+      assert.equal([requests.sent >= 10_000, non2xx, errors], [true, 0, 0]);
+    } finally {
+      // what is left of them would be in the way of the next test
+      await end();
+    }
     await opened.getByRole('link', { name: 'Costs' }).click();
     await opened
       .getByText(/^1\d\s?\d{3}$/)
