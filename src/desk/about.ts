@@ -59,7 +59,10 @@ function rowsOf(settings: FunctionSettings): [string, string][] {
     ['memory', `${memory} MB`],
     ['vCPU', String(cpu)],
     ['timeout', `${timeout} s`],
-    ['requests per instance', String(settings.instanceConcurrency)],
+    [
+      'requests per instance',
+      `${settings.instanceConcurrency}${sessionAffinity === undefined ? '' : ', as FC makes it with session affinity'}`,
+    ],
     ['instances', `at most ${settings.maxInstances}`],
     ...(sessionAffinity === undefined ? [] : ([['sessions', sessionWords(sessionAffinity)]] as [string, string][])),
     ['initializer', hook(settings.initializer)],

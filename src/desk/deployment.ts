@@ -4,7 +4,7 @@ import { ConfigError } from '../errors.ts';
 import type { Deployed } from './deployment/deployed.ts';
 import { type Reading, readDeployment } from './deployment/read.ts';
 import { remarkText } from './deployment/remarks.ts';
-import { type FunctionOptions, parseSwitches } from './fc/settings.ts';
+import { type FunctionOptions, parseSwitches, SESSION_CONCURRENCY } from './fc/settings.ts';
 import type { Flags } from './flags.ts';
 import { inspectOptions } from './inspector.ts';
 import { nameOf } from './options.ts';
@@ -109,14 +109,34 @@ function affinityOf(
   return typeof flag === 'string' ? { ...deployed, by: flag } : { ...deployed, by: 'header', ...flag };
 }
 
+/**
+ * What is said of concurrency and does not count, in words: session affinity wins over it, as on FC. Undefined: it counts, or
+ * nothing is said of it, or the file's own remark says so.
+ *
+ * @param played - what comes of the two.
+ */
+export function overruled(
+  flags: Pick<Flags, 'concurrency'>,
+  deployed: Pick<Deployed, 'instanceConcurrency' | 'sessionAffinity'> | undefined,
+  played: Pick<FunctionOptions, 'sessionAffinity'>,
+): string | undefined {
+  const filed = deployed?.sessionAffinity === undefined ? deployed?.instanceConcurrency : undefined;
+  const said = flags.concurrency ?? filed;
+  if (played.sessionAffinity === undefined || said === undefined || said === SESSION_CONCURRENCY) return undefined;
+  const name = flags.concurrency === undefined ? 'instanceConcurrency' : '--concurrency';
+  return `${name} ${said} does not count: FC makes it ${SESSION_CONCURRENCY} with session affinity`;
+}
+
 /** The flags and what they say, of those that win over something the file says. */
 export function winners(flags: Flags, deployed: Deployed): readonly string[] {
+  const isThird = (flags.fc ?? deployed.flavour) === '3.0';
+  const hasAffinity = isThird && affinityOf(flags.sessionAffinity, deployed.sessionAffinity) !== undefined;
   const said: readonly (readonly [keyof Flags, unknown])[] = [
     ['fc', deployed.flavour],
     ['name', deployed.name],
     ['timeout', deployed.timeout],
     ['memory', deployed.memory],
-    ['concurrency', deployed.instanceConcurrency],
+    ['concurrency', hasAffinity ? undefined : deployed.instanceConcurrency],
     ['initTimeout', deployed.initializer],
     ['noInitializer', deployed.initializer],
     ['preStop', deployed.preStop],

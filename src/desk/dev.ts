@@ -5,7 +5,7 @@ import { stampOf, watch } from '../watch.ts';
 import { aboutOf } from './about.ts';
 import { announce, announceDeployment, listenProblem, portProblem } from './announce.ts';
 import { configure } from './asked.ts';
-import { configFile } from './deployment.ts';
+import { configFile, overruled } from './deployment.ts';
 import { openEndpoint } from './fc/endpoint.ts';
 import { requestId } from './fc/headers.ts';
 import { createLife } from './fc/life.ts';
@@ -80,6 +80,8 @@ export async function dev(args: readonly string[], server: string): Promise<void
     report.flush();
   });
   if (found !== undefined) announceDeployment(found, flags, platform, report);
+  const remark = overruled(flags, found?.deployed, settings);
+  if (remark !== undefined) report.note('remark', { text: remark }, `${remark}\n`);
   announce(platform, endpoint, page, flags.inspect, ways, report);
   if (target !== undefined) report.note('traces', { url: target.url.origin }, `traces go to ${target.url.origin}\n`);
   if (file !== undefined && flags.watch === 'on')

@@ -4,7 +4,8 @@ import { type AddressInfo, createServer } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { WebSocket } from 'ws';
-import { deployment, findDeployment, winners } from '../../src/desk/deployment.ts';
+import type { Deployed } from '../../src/desk/deployment/deployed.ts';
+import { deployment, findDeployment, overruled, winners } from '../../src/desk/deployment.ts';
 import type { LifeEvent } from '../../src/desk/fc/life.ts';
 import { freePort } from '../../src/desk/fc/port.ts';
 import { holders, signalAll, unplayed } from '../../src/desk/fc/processes.ts';
@@ -706,6 +707,33 @@ fc('should know sessions as the flag says, with the numbers that are deployed', 
     sessionAffinity: affinity,
   });
   assert.equal(won, ['--session-affinity']);
+});
+
+fc('should say that session affinity wins over what was said of concurrency', async () => {
+  const base: Deployed = { flavour: '3.0', role: false, timeout: 3, environment: {}, triggers: [] };
+  const [affinity, five] = [{ by: 'cookie' }, { instanceConcurrency: 5 }] as const;
+  const of = (args: readonly string[], rest: Partial<Deployed> = {}): unknown => {
+    const [flags, deployed] = [readFlags(args), { ...base, ...rest }];
+    const won = winners(flags, deployed).filter(flag => flag === '--concurrency');
+    return [overruled(flags, deployed, deployment(flags, SERVER_FILE, deployed)), ...won];
+  };
+  const [cookie, words] = [['--session-affinity', 'cookie'], 'does not count: FC makes it 200 with session affinity'];
+  assert.equal(of([...cookie, '--concurrency', '7']), [`--concurrency 7 ${words}`]);
+  assert.equal(of(['--concurrency', '7'], { sessionAffinity: affinity }), [`--concurrency 7 ${words}`]);
+  assert.equal(of([...cookie, '--concurrency', '7'], five), [`--concurrency 7 ${words}`], 'nor does it win');
+  assert.equal(of(cookie, five), [`instanceConcurrency 5 ${words}`]);
+  assert.equal(of([], { ...five, sessionAffinity: affinity }), [undefined], 'a remark on the file says so');
+  assert.equal(of([...cookie, '--concurrency', '200']), [undefined]);
+  assert.equal(of(cookie), [undefined]);
+  const off = ['--session-affinity', 'off', '--concurrency', '7'];
+  assert.equal(of(off, { ...five, sessionAffinity: affinity }), [undefined, '--concurrency']);
+  const second = ['--fc', '2.0', '--concurrency', '7'];
+  assert.equal(of(second, { ...five, sessionAffinity: affinity }), [undefined, '--concurrency']);
+  await withCommand([...ownServer(), ...cookie, '--concurrency', '7'], async command => {
+    assert.is((await command.event('remark'))['text'], `--concurrency 7 ${words}`);
+    await command.event('listening');
+    assert.is(command.events().filter(({ event }) => event === 'remark').length, 1);
+  });
 });
 
 fc('should say what of freezing a system does not have', () => {
