@@ -39,6 +39,8 @@ export interface Platform {
   acquire(requestId: string, signal?: AbortSignal, session?: string): Promise<Instance>;
   /** What such a call has of a session; undefined of a function without. @throws {FcError} it names none that could be. */
   session(method: string, headers: HeaderPairs): CallSession | undefined;
+  /** Of the sessions that an instance has, so much as may be told; undefined of a function without. */
+  sessions(instance: string): readonly string[] | undefined;
   /** Tells that such a call has come. */
   receive(fields: Omit<CallFields, 'requestId'>, sent: RequestHead): Call;
   /** Gives the slot back, to whoever waits for one. */
@@ -116,6 +118,7 @@ export function createPlatform(options: FunctionOptions, life: Life = createLife
     stop,
     receive,
     session: (method, headers) => sessions?.open(method, headers),
+    sessions: instance => sessions?.told(instance),
     async invoke(event = {}) {
       const bytes = event.payload?.length ?? 0;
       const isAsync = event.invocationType === 'Async';

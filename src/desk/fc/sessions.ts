@@ -13,6 +13,8 @@ const SESSION_ID = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$/;
 /** Of an id so much is told. Whoever has all of it has the session. */
 const TOLD_CHARS = 8;
 
+const toldOf = (id: string): string => id.slice(0, TOLD_CHARS);
+
 /** Whether FC would take a header of that name for sessions. */
 export const isHeaderName = (name: string): boolean =>
   /^[A-Za-z][A-Za-z0-9_-]{4,39}$/.test(name) && !/^x-fc-/i.test(name);
@@ -39,6 +41,8 @@ export interface Sessions {
   home(session: string): string | undefined;
   /** How many an instance has. */
   count(instance: string): number;
+  /** Those that it has, the last one last: of each id so much as may be told. */
+  told(instance: string): readonly string[];
   /** A call of it has got that instance. */
   settle(session: string, instance: string): void;
   /** A call of it is over. */
@@ -76,7 +80,7 @@ export function createSessions({ by, header: chosen, ttl, idle }: SessionAffinit
     }
     const moment = now();
     entries.set(id, { instance, begun: moment, used: moment, calls: 1 });
-    tell('session', { instance, session: id.slice(0, TOLD_CHARS), sessions: count(instance) });
+    tell('session', { instance, session: toldOf(id), sessions: count(instance) });
   }
 
   function leave(id: string): void {
@@ -86,7 +90,8 @@ export function createSessions({ by, header: chosen, ttl, idle }: SessionAffinit
     entry.used = now();
   }
 
-  const count = (instance: string): number => [...entries.keys()].filter(id => live(id)?.instance === instance).length;
+  const of = (instance: string): string[] => [...entries.keys()].filter(id => live(id)?.instance === instance);
+  const count = (instance: string): number => of(instance).length;
 
   /** The session that the client names. */
   function named(headers: HeaderPairs): string | undefined {
@@ -115,6 +120,7 @@ export function createSessions({ by, header: chosen, ttl, idle }: SessionAffinit
     },
     home: session => live(session)?.instance,
     count,
+    told: instance => of(instance).map(toldOf),
     settle,
     leave,
     forget(instance) {

@@ -120,6 +120,8 @@ export interface InstanceRow {
   readonly cpuMs: number;
   /** Of what it has printed. */
   readonly lines: number;
+  /** How the ids of those begin that it has, the last one last; undefined of a function without session affinity. */
+  readonly sessions?: readonly string[] | undefined;
   readonly end: InstanceEnd | undefined;
 }
 

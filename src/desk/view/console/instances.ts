@@ -51,11 +51,13 @@ interface Entry {
  *
  * @param running - those that run.
  * @param usage - what the processes at a pid and below it use.
+ * @param sessions - those of an instance; undefined of a function without.
  */
 export function createInstances(
   { initializer }: Pick<FunctionSettings, 'initializer'>,
   running: () => readonly Pick<Instance, 'id' | 'pid' | 'inFlight' | 'healthy' | 'peakMemory'>[],
   usage: (pid: number) => Usage,
+  sessions: (instance: string) => readonly string[] | undefined,
 ): Instances {
   const entries = new Map<string, Entry>();
   const changed = new Set<Entry>();
@@ -138,6 +140,7 @@ export function createInstances(
       const how = code === undefined ? `by ${signal}` : `with code ${code}`;
       row.end = { at, expected, how, reason: entry.reason };
       row.inFlight = 0;
+      row.sessions = undefined;
       become(entry, at, 'exited');
     }
   }
@@ -149,6 +152,7 @@ export function createInstances(
     row.pid = instance.pid;
     row.inFlight = instance.inFlight;
     row.healthy = instance.healthy;
+    row.sessions = sessions(row.id);
   }
 
   function copy(entry: Entry): InstanceRow {
@@ -193,7 +197,9 @@ export function createInstances(
         const { memory, cpuMs } = usage(instance.pid);
         const peakMemory = Math.max(instance.peakMemory(), memory);
         const { row } = entry;
-        if (row.memory === memory && row.cpuMs === cpuMs && row.peakMemory === peakMemory) continue;
+        // nobody is told that a session is over
+        const hasAll = row.sessions?.length === sessions(row.id)?.length;
+        if (row.memory === memory && row.cpuMs === cpuMs && row.peakMemory === peakMemory && hasAll) continue;
         Object.assign(row, { memory, cpuMs, peakMemory });
         changed.add(entry);
       }

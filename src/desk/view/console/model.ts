@@ -26,11 +26,11 @@ export interface Model {
 }
 
 /** Begins to listen to a platform's life. */
-export function createModel({ life, settings, instances: running }: Platform): Model {
+export function createModel({ life, settings, instances: running, sessions }: Platform): Model {
   const started = now();
   const startedAt = Date.now();
   const calls = createCalls(settings);
-  const instances = createInstances(settings, running, usage);
+  const instances = createInstances(settings, running, usage, sessions);
   const ledger = createLedger(settings);
   const findings = createFindings(settings);
   let changed = (): void => {};

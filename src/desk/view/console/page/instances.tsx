@@ -9,6 +9,8 @@ import { desk, now, useDesk } from './live.ts';
 import { Log } from './log.tsx';
 import { linkTo, type Route } from './route.ts';
 
+/** Sessions of an instance that are named; of more the last ones. */
+const MOST_SESSIONS = 4;
 /** Lines of a log that are shown. */
 const MOST_LINES = 5000;
 
@@ -80,6 +82,7 @@ function Instance({
     ],
     ['CPU', cpuMs === 0 ? '–' : duration(cpuMs)],
     ['process', pid === 0 ? `port ${port}` : `${pid}, port ${port}`],
+    ...(row.sessions === undefined ? [] : ([['sessions', sessionWords(row.sessions)]] as [string, string][])),
   ];
   const button = (action: 'freeze' | 'thaw' | 'crash' | 'stop', isOff: boolean): JSX.Element => (
     <button
@@ -125,6 +128,14 @@ function Instance({
       </div>
     </article>
   );
+}
+
+/** `2: 0a1b2c3d…, 4e5f6a7b…`: as of ids, of which all is a secret. */
+function sessionWords(sessions: readonly string[]): string {
+  if (sessions.length === 0) return 'none';
+  const last = sessions.slice(-MOST_SESSIONS).reverse();
+  const more = sessions.length > last.length ? ', …' : '';
+  return `${count(sessions.length)}: ${last.map(id => `${id}…`).join(', ')}${more}`;
 }
 
 function InstanceLog({ id, row }: { id: string; row: InstanceRow | undefined }): JSX.Element {

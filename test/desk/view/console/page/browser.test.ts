@@ -77,18 +77,22 @@ const VIEWS = ['Now', 'Calls', 'Send', 'Instances', 'Costs', 'Contract'];
 const WIDE = { width: 1280, height: 800 };
 const NARROW = { width: 390, height: 844 };
 
-/** What all tests share: the command, a browser, and the page that each of them opens anew. */
-interface Shared {
+/** The command, as it runs. */
+interface Desk {
   readonly url: string;
   readonly console: string;
-  readonly browser: Browser;
   say(word: string): void;
   stop(): Promise<unknown>;
 }
 
+/** What all tests share: the command, a browser, and the page that each of them opens anew. */
+interface Shared extends Desk {
+  readonly browser: Browser;
+}
+
 let shared: Promise<Shared> | undefined;
 
-async function start(): Promise<Shared> {
+async function startDesk(...more: string[]): Promise<Desk> {
   const folder = temporary();
   for (const [name, code] of Object.entries(FUNCTIONS)) write(join(folder, name, 'index.js'), code);
   const functions = Object.keys(FUNCTIONS).map(name => ({
@@ -104,25 +108,29 @@ async function start(): Promise<Shared> {
   ];
   write(join(folder, 'noslate.json'), JSON.stringify({ functions, routes }));
   write(join(folder, 's.yaml'), DEPLOYMENT);
-  const args = [SERVER_FILE, 'dev', folder, '--listen', '127.0.0.1:0', '--console', '0'];
+  const args = [SERVER_FILE, 'dev', folder, '--listen', '127.0.0.1:0', '--console', '0', ...more];
   const child = endWithUs(spawn(process.execPath, args, { stdio: 'pipe' }));
   const { line, exit } = observe(child);
   const listening = await line('listening', ({ event }) => event === 'listening');
-  const { chromium } = await import('playwright-core');
-  const browser = await chromium.launch({
-    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync', '--no-first-run'],
-  });
   return {
     url: String(listening['url']),
     console: String(listening['console']),
-    browser,
     say: word => child.stdin?.write(`${word}\n`),
     stop() {
       child.kill('SIGINT');
       return within(20_000, exit, 'the end of the command');
     },
   };
+}
+
+async function start(): Promise<Shared> {
+  const desk = await startDesk();
+  const { chromium } = await import('playwright-core');
+  const browser = await chromium.launch({
+    executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync', '--no-first-run'],
+  });
+  return { ...desk, browser };
 }
 
 /** Runs a test's body with a page that is at a view, and throws what has gone wrong in it. */
@@ -475,6 +483,27 @@ page('should do to instances what its buttons say, and show their lines', async 
     await opened.getByText('stopped with code 0: code changed').first().waitFor();
     await opened.getByRole('link', { name: /^Contract/ }).click();
     await opened.getByText('The process ended by itself').waitFor();
+  });
+});
+
+page('should show which sessions an instance has', async () => {
+  await withPage('#/instances', async (opened, shop) => {
+    await curl(`${shop.url}/hello`);
+    await opened.locator('.instance').first().waitFor();
+    assert.is(await opened.getByText('sessions', { exact: true }).count(), 0, 'a function without has none');
+    const desk = await within(30_000, startDesk('--session-affinity', 'my-session'), 'another command');
+    try {
+      await opened.goto(`${desk.console}/#/instances`);
+      const fact = opened.locator('.instance .facts div', { hasText: /^sessions/ });
+      await fact.getByText('none').waitFor();
+      for (const id of ['one-is-long-enough', 'two-is-long-enough']) {
+        await curl('-H', `my-session: ${id}`, `${desk.url}/hello`);
+      }
+      await fact.getByText('2: two-is-l…, one-is-l…').waitFor();
+      assert.not((await opened.content()).includes('long-enough'), 'who has all of an id has the session');
+    } finally {
+      await desk.stop();
+    }
   });
 });
 
