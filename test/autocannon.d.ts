@@ -5,10 +5,14 @@ declare module 'autocannon' {
     readonly non2xx: number;
     readonly errors: number;
   }
-  /** With `stop`, which leaves out what is still to be sent. */
+  interface Load extends Promise<Result> {
+    on(event: 'response', listener: () => void): void;
+    /** Leaves out what is still to be sent. */
+    stop(): void;
+  }
   export default function autocannon(options: {
     readonly url: string;
     readonly connections: number;
     readonly amount: number;
-  }): Promise<Result> & { stop(): void };
+  }): Load;
 }

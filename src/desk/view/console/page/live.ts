@@ -15,16 +15,27 @@ let offset = 0;
 /** Now, on the desk's clock. */
 export const now = (): number => performance.now() - offset;
 
+/** So often at most, ms: nobody reads faster, and in a burst each drawing takes from those who answer. */
+const TELL_MS = 100;
 /** Where no frames are drawn, as in a tab behind others, those who show something are told so late, ms. */
 const UNDRAWN_MS = 250;
 
 const listeners = new Set<() => void>();
 let frame = 0;
 let timer = 0;
+let isDue = false;
+let told = 0;
 
-/** Tells all who show something, once in a frame. */
+/** Tells all who show something, in a frame: the next, or when it is time. */
 function changed(): void {
-  if (frame !== 0) return;
+  if (isDue) return;
+  isDue = true;
+  const wait = told + TELL_MS - performance.now();
+  if (wait > 0) timer = setTimeout(inFrame, wait);
+  else inFrame();
+}
+
+function inFrame(): void {
   frame = requestAnimationFrame(tell);
   timer = setTimeout(tell, UNDRAWN_MS);
 }
@@ -32,7 +43,8 @@ function changed(): void {
 function tell(): void {
   cancelAnimationFrame(frame);
   clearTimeout(timer);
-  frame = 0;
+  isDue = false;
+  told = performance.now();
   for (const listener of [...listeners]) listener();
 }
 
