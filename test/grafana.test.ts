@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -12,6 +13,7 @@ import {
   type Server,
   suite,
   temporary,
+  within,
   without,
   withServer,
   write,
@@ -188,6 +190,8 @@ live('should show something in each panel when calls of all kinds have come', as
         scrape_configs: [{ job_name: 'noslate-fc', static_configs: [{ targets: [`127.0.0.1:${port}`] }] }],
       }),
     );
+    // what listens does not know SIGHUP yet
+    assert.is((await ask(server.port, { path: '/ok' })).status, 200);
     await callAll(server);
     const args = ['--config.file=prometheus.yml', '--storage.tsdb.path=data', `--web.listen-address=127.0.0.1:${web}`];
     const prometheus = endWithUs(spawn('prometheus', args, { cwd: folder, stdio: 'ignore' }));
@@ -221,7 +225,9 @@ live('should show something in each panel when calls of all kinds have come', as
         assert.ok(found.length > 0, `${name} has values`);
       }
     } finally {
+      const ended = once(prometheus, 'exit');
       prometheus.kill();
+      await within(10_000, ended, 'the end of Prometheus');
     }
   });
 });
