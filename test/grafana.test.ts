@@ -43,6 +43,8 @@ interface Variable {
   readonly name: string;
   readonly type: string;
   readonly query: string | { readonly query: string };
+  /** What All stands for; undefined: for each one on the list. */
+  readonly allValue?: string;
 }
 interface Dashboard {
   readonly schemaVersion: number;
@@ -97,6 +99,12 @@ form('should use no variable that is not defined, and each that is', () => {
     templating.list.filter(({ type }) => type === 'datasource').map(({ name, query }) => [name, query]),
     [['datasource', 'prometheus']],
   );
+});
+
+form('should not show other processes when all jobs are chosen', () => {
+  // by `.*` those of all jobs would be, of which most have metrics that begin with process_
+  for (const { name, allValue } of templating.list)
+    assert.is(allValue, name === 'function' ? '.*' : undefined, `${name}: All is what is on the list`);
 });
 
 form.run();
