@@ -97,13 +97,14 @@ async function main(): Promise<void> {
     announce(originOf(server.address() as AddressInfo, config), config, profile, log);
     const made = await createAgent(config, log).catch(exitConfig);
     agent = made;
-    if (config.config !== undefined) followProfile(config.config, made, gateway);
     // with planes that refuse it, calls are better answered than left waiting
     const set = made.setProfile(profile).catch(error => log.error('profile not set', { error }));
     // the others have each call wait for what it needs
     if (config.agent === 'sdk') await set;
     setAgent(made);
   });
+
+  if (config.config !== undefined) followProfile(config.config, gateway);
 
   let isStopping = false;
   function stop(): void {
@@ -163,10 +164,11 @@ function announce(origin: string, { log: mode, agent, warnings }: Config, profil
 }
 
 /** Reads the profile again on SIGHUP and, to develop by, when its file changes. A bad one is reported, and the old stays. */
-function followProfile(file: string, agent: Agent, gateway: Gateway): void {
+function followProfile(file: string, gateway: Gateway): void {
   const { log, config } = gateway;
   const isLocal = config.agent === 'local';
   async function reload(): Promise<void> {
+    const agent = await gateway.ready;
     gateway.reloads.total++;
     try {
       const profile = loadProfile(file);

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import * as assert from 'uvu/assert';
 import { freePort } from '../src/desk/fc/port.ts';
+import { withServerOn } from './agents.ts';
 import {
   ask,
   endWithUs,
@@ -15,7 +16,6 @@ import {
   temporary,
   within,
   without,
-  withServer,
   write,
 } from './helpers.ts';
 
@@ -188,7 +188,7 @@ live('should show something in each panel when calls of all kinds have come', as
     { event: true, function: 'mixed' },
   ];
   const overrides = { mixed: { worker: { maxActivateRequests: 100 } } };
-  await withServer({ functions: { mixed: SOURCE }, profile: { routes }, overrides, env }, async server => {
+  await withServerOn('native', { functions: { mixed: SOURCE }, profile: { routes }, overrides, env }, async server => {
     const folder = temporary();
     write(
       join(folder, 'prometheus.yml'),

@@ -12,7 +12,9 @@ import {
   get,
   type LogLine,
   launch,
+  observe,
   open,
+  project,
   raw,
   read,
   suite,
@@ -363,6 +365,18 @@ for (const agent of AGENTS) {
     assert.match((await ends.get('/text')) ?? '', /data: 1\n\n\r\n$/);
     assert.match((await ends.get('/silent')) ?? '', /^HTTP\/1\.1 503 [\s\S]*connection: close[\s\S]*"DRAINING"/i);
     assert.is(await within(10_000, server.exit, 'the end'), 0);
+  });
+
+  stop('should take SIGHUP for no end, however early it comes', async () => {
+    const folder = project({ f: HELLO });
+    const child = launch(['--port', '0', '--host', '127.0.0.1', '--agent', 'local'], {}, folder);
+    const observed = observe(child);
+    const { url } = await observed.line('the port', ({ message }) => message === 'listening');
+    child.kill('SIGHUP');
+    await observed.line('the reload', ({ message }) => message === 'configuration reloaded');
+    assert.is((await ask(Number(new URL(String(url)).port))).status, 200);
+    child.kill('SIGTERM');
+    assert.is(await within(10_000, observed.exit, 'the end'), 0);
   });
 
   stop('should not end before what it has logged is read', async () => {
