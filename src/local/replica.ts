@@ -229,8 +229,10 @@ export function startReplica(name: string, spec: ThreadSpec, log: Log, events: R
     entry.isOver = true;
     entry.stopBody();
     clearTimeout(entry.timer);
-    if (entry.inlet === undefined) entry.call.fail(error);
-    else entry.inlet.destroy(error);
+    const { inlet } = entry;
+    if (inlet === undefined) entry.call.fail(error);
+    // the head may have come in this turn: who waits for it must first be able to listen for errors
+    else setImmediate(() => inlet.destroy(error));
   }
 
   /** Tells the worker that nobody waits. The slot stays taken while the handler runs, at most to the deadline. */

@@ -22,13 +22,15 @@ export function toTriggerResponse(response: SdkResponse, target: string, onOver:
       callback(error);
     },
   });
-  response.on('error', (error: NoslateError) => body.destroy(fromNoslate(error, target)));
+  // who waits for the head must first be able to listen for errors
+  const fail = (error: GatewayError): void => void setImmediate(() => body.destroy(error));
+  response.on('error', (error: NoslateError) => fail(fromNoslate(error, target)));
   response.on('end', () => {
     onOver();
     body.push(null);
   });
   response.on('close', () => {
-    if (!response.readableEnded) body.destroy(new GatewayError('FUNCTION_FAILED', `${target} broke off its answer`));
+    if (!response.readableEnded) fail(new GatewayError('FUNCTION_FAILED', `${target} broke off its answer`));
   });
   response.on('data', chunk => {
     if (!body.push(chunk)) response.pause();

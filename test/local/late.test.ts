@@ -12,6 +12,13 @@ import { project, read, SERVER_FILE, suite, within } from '../helpers.ts';
 const SOURCE = `
   exports.handler = async (ctx, req, res) => {
     if (req.url === '/hang') return new Promise(() => {});
+    if (req.url === '/exit') {
+      await new Promise(done => setTimeout(done, 300));
+      res.writeHead(200);
+      res.write('half');
+      setTimeout(() => process.exit(1), 50);
+      return;
+    }
     res.end(process.env.NOSLATE_WORKER_ID);
   };`;
 
@@ -62,6 +69,21 @@ late('should not end a worker that has started in time', async () => {
   await withAgent({ reservationCount: 1, initializationTimeout: 1000 }, async agent => {
     block(3000);
     assert.is(await call(agent, '/'), 'f-1');
+  });
+});
+
+late('should bear a worker that answered and went, both unheard', async () => {
+  await withAgent({}, async agent => {
+    assert.is(await call(agent, '/'), 'f-1');
+    const broken = call(agent, '/exit').then(
+      () => assert.unreachable('the answer has no end'),
+      ({ code }) => assert.is(code, 'WORKER_EXITED'),
+    );
+    // it is to have the call, and not to have answered
+    await new Promise(done => setTimeout(done, 100));
+    block(1500);
+    await broken;
+    assert.is(await call(agent, '/'), 'f-2');
   });
 });
 
