@@ -100,9 +100,12 @@ const folder = mkdtempSync(join(tmpdir(), 'noslate-fc-exposed-'));
 process.on('exit', () => rmSync(folder, { recursive: true }));
 mkdirSync(join(folder, 'f'));
 writeFileSync(join(folder, 'f/index.js'), FUNCTION);
-// one worker for all: what it takes to start others is no client's doing
-const worker = { maxActivateRequests: 1000, replicaCountLimit: 1 };
-const functions = [{ name: 'f', runtime: 'nodejs', url: './f', handler: 'index.handler', signature: '1', worker }];
+// one worker for all, with memory for all: what it takes to start others is no client's doing
+const worker = { maxActivateRequests: 5000, replicaCountLimit: 1 };
+const resourceLimit = { memory: 4 * 1024 ** 3 };
+const functions = [
+  { name: 'f', runtime: 'nodejs', url: './f', handler: 'index.handler', signature: '1', worker, resourceLimit },
+];
 writeFileSync(join(folder, 'noslate.json'), JSON.stringify({ functions }));
 
 const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
