@@ -62,14 +62,14 @@ export function limitClients(server: Server, connections: Connections, gateway: 
 }
 
 /** Counts connections that are refused, and logs their number, once a second at most: they come by the thousand. */
-function refuser({ log, ...gateway }: Gateway): (reason: 'all' | 'address') => void {
+function refuser(gateway: Gateway): (reason: 'all' | 'address') => void {
   let counts: Record<string, number> | undefined;
   return reason => {
     gateway.metrics?.refuseConnection(reason);
     if (counts === undefined) {
       counts = {};
       afterRunning(LOOK_MS, () => {
-        log.warn('connections refused', counts);
+        gateway.log.warn('connections refused', counts);
         counts = undefined;
       });
     }

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import * as assert from 'uvu/assert';
+import { freePort } from '../src/desk/fc/port.ts';
 import { networkOf } from '../src/limits.ts';
 import {
   ask,
@@ -192,12 +193,16 @@ const closeAll = (): void => {
 };
 
 numbers('should refuse an address more connections, and no other address', async () => {
-  const env = { SERVER_MAX_ADDRESS_CONNECTIONS: '3' };
+  const adminPort = await freePort();
+  const env = { SERVER_MAX_ADDRESS_CONNECTIONS: '3', SERVER_ADMIN_PORT: String(adminPort) };
   await withServer({ functions, env }, async ({ port, line }) => {
+    await line('the admin port', ({ message }) => message === 'admin port open');
     assert.is(await answered(port, 10, '127.0.0.2'), 3);
     assert.is(await answered(port, 3, '127.0.0.3'), 3);
     const { address } = await line('refused', ({ message }) => message === 'connections refused');
     assert.ok(Number(address) >= 1 && Number(address) <= 7);
+    const metrics = String((await ask(adminPort, { path: '/metrics' })).body);
+    assert.match(metrics, 'noslate_fc_connections_refused_total{reason="address"} 7\n');
     closeAll();
     await eventually('places', async () => {
       const count = await answered(port, 3, '127.0.0.2');
