@@ -49,7 +49,7 @@ const BOUNDS = [
   { part: 'stream', key: 'down', what: '1 GiB down, speed, native / node:http2 pipe', sign: '≥', bound: 0.6, aim: 0.9 },
   { part: 'stream', key: 'stallDown', what: 'RSS growth, MiB: 1 GiB, client stalled', sign: '≤', bound: 32, aim: 16 },
   { part: 'stream', key: 'stallUp', what: 'RSS growth, MiB: 1 GiB, function stalled', sign: '≤', bound: 32, aim: 16 },
-  { part: 'size', key: 'size', what: 'dist/server.js, KiB', sign: '≤', bound: 160, aim: 120 },
+  { part: 'size', key: 'size', what: 'dist/server.js, KiB', sign: '≤', bound: 176, aim: 120 },
 ];
 
 const MEASURES = {

@@ -355,10 +355,13 @@ metrics('should have no series for what a client makes up', async () => {
       await ask(server.port, { path: `/run/made-up-${i}`, headers: { 'x-fc-function-name': `made-up-${i}` } });
     };
     await hit(0);
-    const before = [...(await scrape(port)).keys()];
+    // types of Node's own come and go with what there is
+    const names = (found: Map<string, number>): string[] =>
+      [...found.keys()].filter(name => !name.startsWith('nodejs_active_resources'));
+    const before = names(await scrape(port));
     for (let i = 1; i < 50; i++) await hit(i);
     const after = await scrape(port);
-    assert.equal([...after.keys()], before);
+    assert.equal(names(after), before);
     assert.is(sum(after, 'faas_invocations_total', 'function="_OTHER"'), 50);
     assert.is(sum(after, 'http_server_request_duration_seconds_count', 'http_request_method="_OTHER"'), 150);
     assert.is(sum(after, 'http_server_request_duration_seconds_count', 'http_route="/run/:name"'), 50);

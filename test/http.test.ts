@@ -288,6 +288,7 @@ for (const agent of AGENTS) {
       method: 'POST',
       path: '/echo',
       function: 'echo',
+      ...(agent === 'local' && { worker: 'echo-1' }),
       status: 200,
       bytesIn: 10,
       bytesOut: 10,
