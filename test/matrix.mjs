@@ -16,7 +16,7 @@ const AGENTS = 'local,native';
 /** Where another Node.js has a say: requests, workers, sockets, foreign code. Not arithmetic, shell scripts, or FC's part. */
 const PRODUCT = [
   /^hostile\/direct/,
-  /^(agents|abort|check|config|doctor|http|json-fault|lifecycle|pipelining|wire)\./,
+  /^(agents|abort|http|json-fault|lifecycle|pipelining|wire)\./,
   /^(local|sdk|warm)\//,
   /^h2\/(connection|node)\./,
   /^noslate\/(agent|faults)\./,
