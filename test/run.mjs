@@ -1,4 +1,4 @@
-// Runs the built tests, each file in a process of its own, two at a time: they wait more than they compute. Takes parts
+// Runs the built tests, each file in a process of its own, three at a time: they wait more than they compute. Takes parts
 // of test files' paths; with some, only those files.
 //
 //   node test/run.mjs [PART]...
@@ -14,7 +14,7 @@ const FILE_MS = 600_000;
 const AFTER_MS = 30_000;
 /** So long it has to end its children, ms. */
 const GRACE_MS = 5000;
-const AT_A_TIME = 2;
+const AT_A_TIME = 3;
 
 /**
  * Runs a file's tests. Gives their counts and what was printed; a run that ends without counts, or not by itself,
