@@ -20,7 +20,11 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   const place = queue.enter(exchange);
   // only now: refusals must not take the place of those that could be served
   exchange.invocation = invocations.add(exchange);
-  if (place !== undefined) await place;
+  if (place !== undefined) {
+    // nobody misses its body yet
+    req.pause();
+    await place;
+  }
   exchange.isCold = !gateway.hasInvoked;
   gateway.hasInvoked = true;
   limitBody(exchange, config.maxBody);

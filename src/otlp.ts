@@ -75,7 +75,7 @@ export function createTraces(
   let hurry: (() => void) | undefined;
 
   function post(body: Buffer): Promise<Answer> {
-    return new Promise(resolve => {
+    const answered = new Promise<Answer>(resolve => {
       // what https needs takes many times as long to load as all of this
       const request =
         url.protocol === 'https:' ? (require('node:https') as typeof import('node:https')).request : httpRequest;
@@ -104,6 +104,8 @@ export function createTraces(
       });
       req.end(body);
     });
+    // header fields that node:http does not send
+    return answered.catch(({ message }) => ({ status: 0, problem: message }));
   }
 
   /** Who flushes has no time for what a collector asks for: it may be the last chance. */

@@ -250,6 +250,8 @@ function end(gateway: Gateway, exchange: Exchange): void {
 /** Answers with JSON, or with nothing. */
 function respondShort(gateway: Gateway, exchange: Exchange, status: number, json: string = ''): void {
   const { req, res } = exchange;
+  // a body that turned out to be broken meanwhile has its answer
+  if (res.headersSent || res.destroyed) return;
   const headers = ['content-length', String(Buffer.byteLength(json))];
   if (json !== '') headers.push('content-type', 'application/json; charset=utf-8');
   if (gateway.draining || exchange.isLast) headers.push('connection', 'close');
@@ -261,7 +263,7 @@ function respondShort(gateway: Gateway, exchange: Exchange, status: number, json
 /** Says whether calls would be answered now. An agent that fails to say is not ready. */
 async function respondReady(gateway: Gateway, exchange: Exchange): Promise<void> {
   const { status, body } = describeReadiness(await gateway.readiness().catch(error => [String(error)]));
-  if (!exchange.res.destroyed) respondShort(gateway, exchange, status, body);
+  respondShort(gateway, exchange, status, body);
 }
 
 /** Writes the answer to bytes that are no request. */

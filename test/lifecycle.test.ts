@@ -367,6 +367,22 @@ for (const agent of AGENTS) {
     assert.is(await within(10_000, server.exit, 'the end'), 0);
   });
 
+  stop('should answer a hook once, and go on, when its body turns out to be broken', async () => {
+    const folder = project({ f: HELLO });
+    const child = launch(['--port', '0', '--host', '127.0.0.1', '--agent', 'local'], {}, folder);
+    const observed = observe(child);
+    const { url } = await observed.line('the port', ({ message }) => message === 'listening');
+    const port = Number(new URL(String(url)).port);
+    for (const hook of ['POST /initialize', 'GET /pre-freeze']) {
+      const client = await raw(port, `${hook} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nZZ\r\n`);
+      const answers = parseAnswers(await within(10_000, client.closed, 'the end of the connection'));
+      assert.is(answers.length, 1, hook);
+      assert.is((await ask(port)).status, 200);
+    }
+    child.kill('SIGTERM');
+    assert.is(await within(10_000, observed.exit, 'the end'), 0);
+  });
+
   stop('should take SIGHUP for no end, however early it comes', async () => {
     const folder = project({ f: HELLO });
     const child = launch(['--port', '0', '--host', '127.0.0.1', '--agent', 'local'], {}, folder);

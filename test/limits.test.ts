@@ -102,6 +102,22 @@ times('should end a body that does not come on, and no other', async () => {
   });
 });
 
+times('should not miss a body before its turn has come', async () => {
+  const env = { SERVER_BODY_TIMEOUT: '1', SERVER_MAX_CONCURRENCY: '1', SERVER_MAX_QUEUE: '1' };
+  await withServer({ functions, env }, async ({ port }) => {
+    const before = await raw(port, get('/slow'));
+    await eventually(
+      'it to run',
+      async () => (await ask(port, { path: '/slow', headers: { 'x-fc-function-timeout': '1' } })).status === 503,
+    );
+    const waits = await raw(port, 'POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n');
+    await waits.until('HTTP/1.1 100');
+    waits.socket.write('hello');
+    assert.match(await waits.until('told'), 'x-bytes: 5');
+    await before.until('told');
+  });
+});
+
 times('should end an answer that is not taken, and no other', async () => {
   await withServer({ functions, env: { SERVER_ANSWER_TIMEOUT: '2' } }, async ({ port, access }) => {
     const size = 32 * 1024 * 1024;

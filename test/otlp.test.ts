@@ -413,6 +413,17 @@ sending('should be told where none is there', async () => {
   }
 });
 
+sending('should cost spans, and no more, where its fields are none that can be sent', async () => {
+  const env = { ...envOf(1), OTEL_EXPORTER_OTLP_HEADERS: 'trailer=x' };
+  await withServer({ ...OPTIONS, env }, async ({ port, line, kill, exit }) => {
+    await ask(port);
+    await line('the failure', ({ message }) => message === 'spans not exported');
+    await ask(port);
+    kill('SIGTERM');
+    assert.is(await within(20_000, exit, 'the end'), 0);
+  });
+});
+
 sending('should take no more memory than there is for it', async () => {
   const long = 'x'.repeat(50_000);
   const exchange = (path: string): Exchange =>
