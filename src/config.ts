@@ -1,3 +1,4 @@
+// One table of all settings, and long for that.
 import { existsSync } from 'node:fs';
 import { MAX_SECONDS } from './headers.ts';
 import type { LogMode } from './log.ts';
@@ -210,8 +211,9 @@ const VARIABLES = {
     env: ['SERVER_ANSWER_TIMEOUT'],
     ...whole(0, MAX_SECONDS),
     default: 0,
-    exposed: 20,
-    meaning: 'seconds in which a client must take the next 64 KiB of an answer, or the rest of it; 0 is no limit',
+    exposed: 60,
+    meaning:
+      'seconds for which an answer may stand, since the client takes too little for the kernel to take more; 0 is no limit',
   },
   idleTimeout: {
     env: ['SERVER_IDLE_TIMEOUT'],

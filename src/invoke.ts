@@ -23,7 +23,11 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   if (place !== undefined) {
     // nobody misses its body yet
     req.pause();
-    await place;
+    try {
+      await place;
+    } finally {
+      exchange.queuedMs = now() - exchange.startedAt;
+    }
   }
   exchange.isCold = !gateway.hasInvoked;
   gateway.hasInvoked = true;
@@ -31,7 +35,6 @@ export async function invoke(gateway: Gateway, exchange: Exchange): Promise<void
   const target = gateway.router(exchange);
   exchange.function = formatTarget(target);
   const agent = gateway.agent ?? (await untilReady(gateway, exchange));
-  if (place !== undefined) exchange.queuedMs = now() - exchange.startedAt;
 
   if (req.headers.expect !== undefined && req.httpVersion === '1.1') res.writeContinue();
   const { type, name } = target;

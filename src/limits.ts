@@ -9,7 +9,10 @@ import type { Gateway } from './gateway.ts';
 /** All connections are looked at so often, ms of running time: an instance that was frozen does not take it for their fault. */
 const LOOK_MS = 1000;
 
-/** So much of a body or an answer must move within its limit of time. */
+/**
+ * So much of a body or an answer must move within its limit of time. An answer moves when the kernel takes more of it,
+ * which may be only when the client has taken a third of what that holds, up to 4 MiB.
+ */
 const STRETCH_BYTES = 64 * 1024;
 
 /** Whom a connection waits for, and with what. */
@@ -160,8 +163,9 @@ function expire(
   else if (phase === 'head') {
     connections.refuse(connection, new GatewayError('CLIENT_TOO_SLOW', `head: expected within ${seconds.head} s`));
   } else {
-    const what = phase === 'body' ? 'request body' : 'answer';
-    const message = `${what}: expected the next ${STRETCH_BYTES} bytes within ${seconds[phase]} s`;
+    const what =
+      phase === 'body' ? `request body: expected the next ${STRETCH_BYTES} bytes` : 'answer: expected to be taken';
+    const message = `${what} within ${seconds[phase]} s`;
     connections.spoil(connection, new GatewayError('CLIENT_TOO_SLOW', message));
     // nobody takes an answer there
     if (phase === 'answer') socket.destroy();

@@ -113,8 +113,10 @@ async function main(): Promise<void> {
     log.info('draining', { invocations: gateway.invocations.size });
     gateway.drain().then(exit);
   }
+  let isEnding = false;
   function exit(): void {
-    gateway.summary.write('stop');
+    if (isEnding) return;
+    isEnding = true;
     log.flush();
     // a client that would send its next request here must see the end before it does
     server.close();
@@ -122,11 +124,12 @@ async function main(): Promise<void> {
     for (const exchange of gateway.invocations.values()) cutOff(exchange);
     // from Node 24 on V8 has loops that no thread can be got out of, and process.exit waits for all threads
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), STUCK_MS);
-    const closed = Promise.resolve(agent?.close());
-    closed
+    Promise.resolve(agent?.close())
       .then(() => gateway.traces?.flush(true))
       .then(() => {
         const end = (): void => process.exit(0);
+        // with the calls that were cut off
+        gateway.summary.write('stop');
         log.flush();
         // what a reader has not taken yet would be lost; one that takes nothing is not waited for
         process.stdout.write('', end);

@@ -127,6 +127,8 @@ readiness('should say why calls would not be answered, within a second', async (
       await becomes(200, '');
       process.kill(planes.pid(), 'SIGSTOP');
       await becomes(503, 'dp-0: ');
+      // found to be silent, they are not even asked any more
+      await becomes(503, 'cp-0: 14 UNAVAILABLE: cp-0 takes no call');
       process.kill(planes.pid(), 'SIGCONT');
       await becomes(200, '');
       await planes.kill('SIGKILL');

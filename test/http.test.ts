@@ -620,6 +620,7 @@ for (const agent of AGENTS) {
       const { head, body } = await late.answer;
       assert.equal([head.statusCode, head.headers['retry-after']], [503, '1']);
       assert.match(body, 'QUEUE_TIMEOUT');
+      assert.type((await access('late'))['queuedMs'], 'number');
       release();
       assert.is((await next.answer).body, 'ok');
       assert.type((await access('next'))['queuedMs'], 'number');

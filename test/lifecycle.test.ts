@@ -383,6 +383,25 @@ for (const agent of AGENTS) {
     assert.is(await within(10_000, observed.exit, 'the end'), 0);
   });
 
+  stop('should sum up at the end what the end cuts off, once', async () => {
+    const folder = project({ f: GATE });
+    const child = launch(['--port', '0', '--host', '127.0.0.1', '--agent', 'local', '--log', 'json'], {}, folder);
+    const observed = observe(child);
+    const { url } = await observed.line('the port', ({ message }) => message === 'listening');
+    const client = await raw(Number(new URL(String(url)).port), get('/wait'));
+    await observed.line('the call', ({ message }) => message === 'at the gate');
+    child.kill('SIGTERM');
+    await observed.line('draining', ({ message }) => message === 'draining');
+    child.kill('SIGTERM');
+    assert.is(await within(10_000, observed.exit, 'the end'), 0);
+    await within(10_000, client.closed, 'the end of the connection');
+    const sums = observed.lines().filter(({ message }) => message === 'summary');
+    assert.equal(
+      sums.map(({ occasion, calls }) => [occasion, calls]),
+      [['stop', 1]],
+    );
+  });
+
   stop('should take SIGHUP for no end, however early it comes', async () => {
     const folder = project({ f: HELLO });
     const child = launch(['--port', '0', '--host', '127.0.0.1', '--agent', 'local'], {}, folder);

@@ -221,7 +221,8 @@ async function noWorkers({ functions }: Profile, cp: Plane): Promise<string[]> {
   const reserving = functions.filter(({ worker: { reservationCount = 0 } = {} }) => reservationCount > 0);
   if (reserving.length === 0) return [];
   // who does not answer is ill, which is said already
-  const stats = await controlPlane.getWorkerStatsSnapshot(connectionOf(cp), FAULT_TIMEOUT_MS).catch(() => undefined);
+  const ask = async () => controlPlane.getWorkerStatsSnapshot(connectionOf(cp), FAULT_TIMEOUT_MS);
+  const stats = await ask().catch(() => undefined);
   return reserving
     .filter(
       ({ name }) => stats?.some(item => item.name === name && !item.inspector && item.activeWorkerCount) === false,
