@@ -102,7 +102,7 @@ mkdirSync(join(folder, 'f'));
 writeFileSync(join(folder, 'f/index.js'), FUNCTION);
 // one worker for all, with memory for all: what it takes to start others is no client's doing
 const worker = { maxActivateRequests: 5000, replicaCountLimit: 1 };
-const resourceLimit = { memory: 4 * 1024 ** 3 };
+const resourceLimit = { memory: 2 ** 31 - 1 };
 const functions = [
   { name: 'f', runtime: 'nodejs', url: './f', handler: 'index.handler', signature: '1', worker, resourceLimit },
 ];
