@@ -40,7 +40,7 @@ const BOUNDS = [
     design: 1.15,
   },
   { part: 'start', key: 'reply', what: 'spawn → first reply, native / node:http', sign: '≤', bound: 1.5, design: 1.35 },
-  // quiet runs of one machine gave 2.99, 3.40, and 4.36: what Express takes to load is the disk's as well
+  // three runs with nothing beside them gave 2.99, 3.40, 4.36
   { part: 'start', key: 'express', what: 'spawn → first reply, Express / native', sign: '≥', bound: 2.8, design: 4 },
   { part: 'load', key: 'paced', what: 'CPU, 1000/s, native / node:http', sign: '≤', bound: 3, design: 1.6 },
   { part: 'load', key: 'pacedHop', what: 'CPU, 1000/s, native / node:http and one hop', sign: '≤', bound: 2.2 },
